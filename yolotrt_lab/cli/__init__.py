@@ -1,0 +1,1 @@
+"""The command line `yolotrt`: one module per command, thin over the package."""

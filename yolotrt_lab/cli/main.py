@@ -1,0 +1,83 @@
+"""The `yolotrt` program: gathers the commands and turns errors into messages and exit codes.
+
+Exit codes: 0 done; 1 a check ran and its verdict is negative; 2 bad input or usage; 3 something needed is not
+installed; 70 a bug in this program; 130 interrupted.
+
+Command modules register themselves: each offers `register(app)`, and `_COMMANDS` lists them in the order of the path.
+They import the heavy packages inside their functions, so `yolotrt --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from yolotrt_lab import __version__
+from yolotrt_lab.cli.console import note, print_error
+from yolotrt_lab.errors import LabError
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="yolotrt",
+    help="From a YOLO dataset to a fast, verified TensorRT engine.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"yolotrt {__version__}")
+        raise typer.Exit
+
+
+# In the order a user walks the path; help shows them so.
+_COMMANDS = ()
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    """From a YOLO dataset to a fast, verified TensorRT engine."""
+
+
+for _name in _COMMANDS:
+    importlib.import_module(f"yolotrt_lab.cli.{_name}").register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; never let a traceback out for bad input."""
+    try:
+        app(None if arguments is None else list(arguments))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except LabError as error:
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        note("Interrupted; nothing half-written was left behind.")
+        return 130
+    except Exception as error:
+        if os.environ.get("YOLOTRT_DEBUG"):
+            raise
+        note(f"Internal error: {type(error).__name__}: {error}")
+        note("This is a bug in yolotrt. Run again with YOLOTRT_DEBUG=1 for the traceback and report it.")
+        return 70
+    return 0
+
+
+def run() -> None:
+    """Be the `yolotrt` program."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
