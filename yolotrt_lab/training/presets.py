@@ -1,0 +1,133 @@
+"""Ready-made training recipes.
+
+Each preset carries Ultralytics hyperparameters (https://docs.ultralytics.com/usage/cfg) and the number of epochs, the
+image size and the batch that suit it; a `TrainConfig` may override the latter three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["PRESETS", "Preset"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training recipe.
+
+    Attributes:
+        name: What `--preset` takes.
+        summary: One line for the help text.
+        epochs: Passes over the training images.
+        image_size: Side of the square network input in pixels, a multiple of 32.
+        batch: Images per step.
+        max_train_images: Use at most so many training images, drawn by the seed; None for all.
+        max_val_images: The same for validation.
+        hyperparameters: Ultralytics settings by their Ultralytics names.
+    """
+
+    name: str
+    summary: str
+    epochs: int
+    image_size: int
+    batch: int
+    max_train_images: int | None = None
+    max_val_images: int | None = None
+    hyperparameters: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+
+_AUGMENTED = Preset(
+    name="augmented",
+    summary="Mosaic, MixUp, CutMix, colour and affine augmentation: for training from scratch and small datasets.",
+    epochs=100,
+    image_size=640,
+    batch=16,
+    hyperparameters=MappingProxyType(
+        {
+            "optimizer": "auto",
+            "cos_lr": True,
+            "close_mosaic": 10,  # the last epochs see whole images, as the deployed detector will
+            "mosaic": 1.0,
+            "mixup": 0.1,
+            "cutmix": 0.1,  # pastes objects across images; Ultralytics' copy-paste needs masks, boxes have none
+            "hsv_h": 0.02,
+            "hsv_s": 0.6,
+            "hsv_v": 0.4,
+            "degrees": 10.0,
+            "translate": 0.1,
+            "scale": 0.5,
+            "shear": 2.0,
+            "fliplr": 0.5,
+            "flipud": 0.5,  # parts on a table and cells under a microscope have no up
+        }
+    ),
+)
+
+_PLAIN = Preset(
+    name="plain",
+    summary="Flips and slight shifts only: shows what augmentation is worth, and trains fastest.",
+    epochs=50,
+    image_size=640,
+    batch=16,
+    hyperparameters=MappingProxyType(
+        {
+            "optimizer": "auto",
+            "cos_lr": True,
+            "close_mosaic": 0,
+            "mosaic": 0.0,
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "hsv_h": 0.0,
+            "hsv_s": 0.0,
+            "hsv_v": 0.0,
+            "degrees": 0.0,
+            "translate": 0.05,
+            "scale": 0.1,
+            "shear": 0.0,
+            "fliplr": 0.5,
+            "flipud": 0.0,
+        }
+    ),
+)
+
+_DEMO = Preset(
+    name="demo",
+    summary="Fine-tunes a trained checkpoint in minutes on two CPU cores: frozen backbone, few images, low rate.",
+    epochs=4,
+    image_size=416,
+    batch=8,
+    max_train_images=96,
+    max_val_images=48,
+    hyperparameters=MappingProxyType(
+        {
+            # The backbone and its batch statistics stay; neck and head adapt. The rate is low because the
+            # checkpoint is already good: what is to be learnt is small, and so must be what can be unlearnt.
+            "freeze": 10,
+            "optimizer": "AdamW",
+            "lr0": 2e-4,
+            "lrf": 0.1,
+            "cos_lr": True,
+            "warmup_epochs": 1.0,
+            "warmup_bias_lr": 0.0,
+            "nbs": 8,  # one optimizer step per batch: with so few batches, none may be spent on accumulation
+            "close_mosaic": 0,
+            "mosaic": 0.0,
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "hsv_h": 0.01,
+            "hsv_s": 0.3,
+            "hsv_v": 0.2,
+            "degrees": 0.0,
+            "translate": 0.05,
+            "scale": 0.2,
+            "shear": 0.0,
+            "fliplr": 0.5,
+            "flipud": 0.0,
+        }
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in (_AUGMENTED, _PLAIN, _DEMO)})
+"""The presets by name."""
