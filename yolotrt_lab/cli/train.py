@@ -32,6 +32,7 @@ def train(
     imgsz: Annotated[int | None, typer.Option(help="Side of the network input in pixels [preset's].")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step [preset's].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Initial learning rate [preset's].")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes, whatever the epochs.")] = None,
     max_images: Annotated[int | None, typer.Option(help="Use at most so many training images [preset's].")] = None,
     seed: Annotated[int, typer.Option(help="Decides initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")] = "auto",
@@ -67,6 +68,7 @@ def train(
         image_size=imgsz,
         batch=batch,
         learning_rate=learning_rate,
+        max_minutes=max_minutes,
         max_train_images=max_images,
         seed=seed,
         device=device,
@@ -75,7 +77,7 @@ def train(
     )
     if data in _COURSE_DATA:
         config = _with_course_data(config, name=data, root=data_root)
-    note(f"Training on {config.data_yaml} from {weights}: {config.recipe.summary}")
+    note(f"Training {weights} on {config.data_yaml}. Recipe {preset}: {config.recipe.summary}")
     with progress_bar("Training") as on_progress:
         result = run_training(config, on_progress=on_progress)
     emit(_as_json(result), as_json=as_json, human=[_summary(result), f"Curves: {result.run_dir / 'curves.png'}"])

@@ -33,6 +33,8 @@ class TrainConfig:
         image_size: Side of the square network input in pixels, a multiple of 32.
         batch: Images per step.
         learning_rate: Initial learning rate; with None, the preset's.
+        max_minutes: Stop the epochs after so long, with the learning rate's decay fitted to it; the number of epochs
+            is then only a first guess. Such a run depends on the machine's speed and cannot be repeated exactly.
         max_train_images: Use at most so many training images, drawn by the seed.
         max_val_images: The same for validation.
         seed: Decides the initial weights, the order of images and every augmentation.
@@ -57,6 +59,7 @@ class TrainConfig:
     image_size: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
+    max_minutes: float | None = None
     max_train_images: int | None = None
     max_val_images: int | None = None
     seed: int = 0
@@ -83,6 +86,8 @@ class TrainConfig:
                 got=self.image_size,
                 fix=f"Use {max(_STRIDE, round(self.image_size / _STRIDE) * _STRIDE)}.",
             )
+        if self.max_minutes is not None and not 0 < self.max_minutes < math.inf:
+            raise InputError("max_minutes must be positive.", expected="more than 0 minutes", got=self.max_minutes)
         rate = self.learning_rate
         if rate is not None and not (math.isfinite(rate) and 0 < rate <= 1):
             raise InputError("The learning rate is out of range.", expected="above 0, at most 1", got=rate)
@@ -113,6 +118,8 @@ class TrainConfig:
             "seed": self.seed,
             "workers": min(8, max(1, (os.cpu_count() or 2) - 1)) if self.workers is None else self.workers,
         }
+        if self.max_minutes is not None:
+            settings["time"] = self.max_minutes / 60
         if self.learning_rate is not None:
             settings["lr0"] = self.learning_rate
             if settings["optimizer"] == "auto":  # which would ignore the rate

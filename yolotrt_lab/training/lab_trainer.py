@@ -35,6 +35,7 @@ class LabTraining(DetectionTrainer):  # type: ignore[misc]  # Ultralytics has no
         self._on_progress = on_progress
         self._batches_done = 0
         self._writer: Any = None
+        self._finishing = False
         self.completed_epochs = 0
         self.add_callback("on_train_start", LabTraining._open_events)
         self.add_callback("on_train_batch_end", LabTraining._report_batch)
@@ -49,6 +50,11 @@ class LabTraining(DetectionTrainer):  # type: ignore[misc]  # Ultralytics has no
         with Path(self.csv).open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         return {name.strip(): [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+    def final_eval(self) -> None:
+        """Measure the best weights; the hooks that this calls once more belong to no epoch."""
+        self._finishing = True
+        super().final_eval()
 
     def _open_events(self) -> None:
         try:
@@ -73,16 +79,12 @@ class LabTraining(DetectionTrainer):  # type: ignore[misc]  # Ultralytics has no
             )
 
     def _log_epoch(self) -> None:
-        finished = self.epoch < self.epochs and self.tloss is not None
-        if not finished:
+        if self._finishing:
             return
-        if self.epoch + 1 > self.completed_epochs:  # the final validation calls this hook once more
-            self.completed_epochs = min(self.epoch + 1, self.epochs)
-        if self._writer is None:
-            return
-        values = {**self.label_loss_items(self.tloss), **self.metrics, **self.lr}
-        for name, value in values.items():
-            self._writer.add_scalar(name, float(value), self.epoch + 1)
+        self.completed_epochs = self.epoch + 1
+        if self._writer is not None:
+            for name, value in {**self.label_loss_items(self.tloss), **self.metrics, **self.lr}.items():
+                self._writer.add_scalar(name, float(value), self.epoch + 1)
 
     def _close_events(self) -> None:
         if self._writer is not None:

@@ -23,7 +23,7 @@ from yolotrt_lab.training.config import TrainConfig
 from yolotrt_lab.training.environment import import_ultralytics, silence
 from yolotrt_lab.training.plots import plot_training
 from yolotrt_lab.training.selection import TrainingData, select_data
-from yolotrt_lab.training.weights import resolve_weights
+from yolotrt_lab.training.weights import check_checkpoint, resolve_weights
 from yolotrt_lab.types import ProgressCallback
 
 __all__ = ["PROVENANCE_NAME", "TrainResult", "train"]
@@ -76,6 +76,8 @@ def train(config: TrainConfig, *, on_progress: ProgressCallback | None = None) -
     start = time.perf_counter()
     data = select_data(config)
     weights = resolve_weights(config.weights)
+    if weights.suffix == ".pt":
+        check_checkpoint(weights)
     _check_output(config.output)
     import_ultralytics(purpose="train")
     with _run_folder(config.output) as folder, silence(folder / "train.log"), _plain_errors(config):

@@ -13,7 +13,7 @@ from yolotrt_lab.errors import InputError, MissingDependencyError
 from yolotrt_lab.files import read_json, require_file, sha256_of
 from yolotrt_lab.training.environment import import_ultralytics
 
-__all__ = ["BASE_NAME", "base_checkpoint", "resolve_weights"]
+__all__ = ["BASE_NAME", "base_checkpoint", "check_checkpoint", "resolve_weights"]
 
 BASE_NAME = "yolov5n-parts"
 _WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
@@ -76,6 +76,39 @@ def resolve_weights(name_or_path: str | Path) -> Path:
     if not path.exists() and path.name == text and _PUBLISHED.fullmatch(text):
         return _published(text)
     return require_file(path, kind="a .pt checkpoint")
+
+
+def check_checkpoint(path: Path) -> None:
+    """Make sure that a file is a YOLO detection checkpoint.
+
+    Like every PyTorch checkpoint it is a pickle, and loading it runs what it says: use files you trust.
+
+    Raises:
+        InputError: It is broken, not an Ultralytics checkpoint, or made for another task.
+    """
+    import_ultralytics(purpose="load a checkpoint")
+    import torch
+
+    fix = "Pass a checkpoint that Ultralytics trained for detection, or 'base'."
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        model = checkpoint.get("ema") or checkpoint["model"]
+        task = getattr(model, "task", None) or checkpoint.get("train_args", {}).get("task", "detect")
+        module = type(model).__module__
+    except Exception as error:  # a broken pickle raises almost anything
+        raise InputError(
+            f"{path} is not a YOLO checkpoint.",
+            expected="a .pt file written by Ultralytics",
+            got=f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            fix=fix,
+        ) from error
+    if not module.startswith("ultralytics.") or task != "detect":
+        raise InputError(
+            f"{path} is not a YOLO detection checkpoint.",
+            expected="an Ultralytics detection model",
+            got=f"{module}.{type(model).__name__}, task {task}",
+            fix=fix,
+        )
 
 
 def _model_yaml(path: Path) -> Path:
