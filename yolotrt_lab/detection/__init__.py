@@ -1,0 +1,1 @@
+"""Detection in NumPy: boxes, letterbox, output decoding, non-maximum suppression, the detector around a backend."""
