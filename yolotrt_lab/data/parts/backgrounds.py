@@ -73,7 +73,7 @@ def _belt(rng: np.random.Generator, image_hw: _HW) -> Background:
     bank = noise_bank()
     angle = float(rng.uniform(0, math.pi))
     along, across = _coordinates(image_hw, angle_rad=angle)
-    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw, scale=1.2)
+    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw)
     cloud = sample_texture(bank.cloud, rng=rng, image_hw=image_hw, scale=1.6)
     pitch = float(rng.uniform(9, 40))
     style = rng.random()
@@ -97,7 +97,7 @@ def _belt(rng: np.random.Generator, image_hw: _HW) -> Background:
 
 def _concrete(rng: np.random.Generator, image_hw: _HW) -> Background:
     bank = noise_bank()
-    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw, scale=1.1)
+    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw)
     cloud = sample_texture(bank.cloud, rng=rng, image_hw=image_hw, scale=1.8)
     speck = sample_texture(bank.speck, rng=rng, image_hw=image_hw, scale=1.5)
     crack = np.abs(sample_texture(bank.cloud, rng=rng, image_hw=image_hw, scale=2.0))
@@ -127,7 +127,7 @@ def _cutting_mat(rng: np.random.Generator, image_hw: _HW) -> Background:
     bank = noise_bank()
     angle = float(rng.uniform(0, math.pi))
     along, across = _coordinates(image_hw, angle_rad=angle)
-    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw, scale=1.0)
+    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw)
     cloud = sample_texture(bank.cloud, rng=rng, image_hw=image_hw, scale=1.5)
     cell = float(rng.uniform(36, 90))
     near = np.minimum(np.abs((along / cell) % 1 - 0.5), np.abs((across / cell) % 1 - 0.5)) * cell
@@ -148,7 +148,7 @@ def _perforated(rng: np.random.Generator, image_hw: _HW) -> Background:
     distance = np.sqrt(x * x + (0.866 * y) ** 2) * pitch - pitch * float(rng.uniform(0.2, 0.33))
     hole = np.clip(0.5 - distance, 0, 1)
     cloud = sample_texture(bank.cloud, rng=rng, image_hw=image_hw, scale=1.2)
-    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw, scale=1.0)
+    grit = sample_texture(bank.grain, rng=rng, image_hw=image_hw)
     tone = float(rng.uniform(0.12, 0.4))
     shade = (1 + 0.12 * cloud + 0.05 * grit) * (1 - 0.9 * hole)
     return _coloured(shade, (tone, tone, tone * 1.02)), np.asarray(-2.0 * np.clip(1 - distance / 2.5, 0, 1), np.float32)

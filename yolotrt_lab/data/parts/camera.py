@@ -68,23 +68,25 @@ def photograph(scene: FloatArray, *, rng: np.random.Generator) -> ImageArray:
     """
     height, width = scene.shape[:2]
     scene = _blurred(scene, rng)
-    typical = float(np.median(scene[::4, ::4, 1])) + 0.3 * float(scene[::4, ::4, 1].mean()) + 1e-3
+    sample = scene[::4, ::4]
+    typical = float(np.median(sample[..., 1])) + 0.3 * float(sample[..., 1].mean()) + 1e-3
     exposure = 0.24 / typical * 2.0 ** float(rng.uniform(-1.6, 0.75))
-    exposure = min(max(exposure, 0.25), 5.0)
+    brightest = float(np.quantile(np.maximum.reduce([sample[..., 0], sample[..., 1], sample[..., 2]]), 0.995)) + 1e-3
+    exposure = max(min(exposure, 2.2 / brightest, 4.0), 0.2)
     if rng.random() < 0.6:
         x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-        scene = scene * (1 - float(rng.uniform(0.08, 0.3)) * (x * x + y * y))[..., None]
+        corner = np.float32(rng.uniform(0.08, 0.3))
+        scene = np.asarray(scene * (1 - corner * (x * x + y * y))[..., None], np.float32)
     bank = noise_bank()
     read = float(rng.uniform(0.001, 0.006)) * (4 if rng.random() < 0.15 else 1)
     shot = float(rng.uniform(0.004, 0.02)) * (2.5 if rng.random() < 0.15 else 1)
     grain = sample_texture(bank.grain, rng=rng, image_hw=(height, width))
-    chroma = sample_texture(bank.grain, rng=rng, image_hw=(height, width), scale=1.5)
+    chroma = sample_texture(bank.grain, rng=rng, image_hw=(height, width))
     amplitude = read / exposure + shot * np.sqrt(np.maximum(scene[..., 1], 0) / exposure)
-    luminance = (amplitude * grain)[..., None]
-    tint = np.array([0.6, -0.15, -0.45], np.float32)
-    noisy = scene + luminance + (amplitude * chroma)[..., None] * tint
-    index = np.clip(noisy * (_LUT_STEPS / _LUT_LIMIT), 0, _LUT_STEPS - 1).astype(np.uint16)
+    steps = _LUT_STEPS / _LUT_LIMIT
+    noise = cv2.merge([np.asarray(amplitude * (grain + tint * chroma) * steps) for tint in (0.6, -0.15, -0.45)])
+    index = np.clip(scene * np.float32(steps) + noise, 0, _LUT_STEPS - 1).astype(np.uint16)
     image = _tone_table(exposure, float(rng.uniform(0.92, 1.15)))[index]
     if rng.random() < 0.3:
         quality = int(rng.integers(28, 75))

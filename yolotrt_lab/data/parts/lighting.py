@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from yolotrt_lab.types import FloatArray
+from yolotrt_lab.types import Array, FloatArray
 
 __all__ = ["MATERIALS", "LightRig", "Material", "random_rig"]
 
@@ -93,7 +93,9 @@ class LightRig:
 
 def _look_up(table: FloatArray, normals_xy: FloatArray) -> FloatArray:
     position = (normals_xy * ((_SIDE - 1) / 2) + (_SIDE - 1) / 2).astype(np.float32)
-    return np.asarray(cv2.remap(table, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    # OpenCV's stubs forget that a two-channel map goes with None.
+    found = cv2.remap(table, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(found, np.float32)
 
 
 def _sphere_normals() -> FloatArray:
@@ -106,7 +108,7 @@ def _sphere_normals() -> FloatArray:
     return np.dstack([x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))]).astype(np.float32)
 
 
-def _unit(vector: Sequence[float]) -> FloatArray:
+def _unit(vector: Sequence[float] | Array) -> FloatArray:
     array = np.asarray(vector, np.float32)
     return np.asarray(array / np.linalg.norm(array), np.float32)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from yolotrt_lab.types import FloatArray
+from yolotrt_lab.types import Array, FloatArray
 
 __all__ = ["NoiseBank", "noise_bank", "sample_texture"]
 
@@ -37,8 +37,8 @@ class NoiseBank:
     speck: FloatArray
 
 
-def _standardised(texture: FloatArray) -> FloatArray:
-    return ((texture - texture.mean()) / texture.std()).astype(np.float32)
+def _standardised(texture: Array) -> FloatArray:
+    return np.asarray((texture - texture.mean()) / texture.std(), np.float32)
 
 
 @functools.cache
@@ -48,8 +48,8 @@ def noise_bank() -> NoiseBank:
     cloud = np.zeros((_SIDE, _SIDE), np.float32)
     for octave in range(8):
         cells = 4 << octave
-        coarse = rng.standard_normal((cells, cells), dtype=np.float32)
-        cloud += cv2.resize(coarse, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC) * 0.62**octave
+        knots = rng.standard_normal((cells, cells), dtype=np.float32)
+        cloud += cv2.resize(knots, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC) * 0.62**octave
     grain = rng.standard_normal((_SIDE, _SIDE), dtype=np.float32)
     fine = cv2.GaussianBlur(rng.standard_normal((_SIDE, _SIDE), dtype=np.float32), (0, 0), 14, sigmaY=0.6)
     coarse = cv2.GaussianBlur(rng.standard_normal((_SIDE, _SIDE), dtype=np.float32), (0, 0), 60, sigmaY=2.2)
@@ -78,11 +78,15 @@ def sample_texture(
         angle_rad: Direction in the output that the texture's x axis takes.
         stretch: Further scale along the texture's x axis.
     """
+    height, width = image_hw
+    room_y, room_x = texture.shape[0] - height, texture.shape[1] - width
+    if scale == 1.0 and stretch == 1.0 and angle_rad == 0.0 and min(room_y, room_x) >= 0:
+        top, left = int(rng.integers(room_y + 1)), int(rng.integers(room_x + 1))
+        return texture[top : top + height, left : left + width]
     cos, sin = math.cos(angle_rad), math.sin(angle_rad)
     x0, y0 = rng.uniform(0, texture.shape[1]), rng.uniform(0, texture.shape[0])
     along, across = 1.0 / (scale * stretch), 1.0 / scale
     texture_from_output = np.array([[cos * along, sin * along, x0], [-sin * across, cos * across, y0]], np.float64)
-    height, width = image_hw
     return np.asarray(
         cv2.warpAffine(
             texture,

@@ -62,7 +62,7 @@ def _walls(top: FloatArray, *, step_xy: tuple[float, float]) -> tuple[FloatArray
         Coverage of the walls and their outward normals' x and y.
     """
     length = math.hypot(*step_xy)
-    count = max(2, min(14, math.ceil(length / 1.5)))
+    count = max(2, min(9, math.ceil(length / 2)))
     nearest = np.zeros(top.shape, np.float32)
     cover = top.copy()
     for index in range(count, 0, -1):
@@ -75,8 +75,9 @@ def _walls(top: FloatArray, *, step_xy: tuple[float, float]) -> tuple[FloatArray
     gradient = np.dstack([-cv2.Sobel(soft, cv2.CV_32F, 1, 0), -cv2.Sobel(soft, cv2.CV_32F, 0, 1)])
     y, x = np.mgrid[0 : top.shape[0], 0 : top.shape[1]].astype(np.float32)
     source = np.dstack([x - nearest * step_xy[0], y - nearest * step_xy[1]])
-    outward = cv2.remap(gradient, source, None, cv2.INTER_LINEAR)
-    norm = np.sqrt((outward * outward).sum(axis=2, keepdims=True)) + 1e-4
+    # OpenCV's stubs forget that a two-channel map goes with None.
+    outward = cv2.remap(gradient, source, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+    norm = (np.hypot(outward[..., 0], outward[..., 1]) + 1e-4)[..., None]
     return cover, np.asarray(outward / norm * 0.93, np.float32)
 
 
@@ -104,7 +105,8 @@ def _shade(normals: FloatArray, *, rig: LightRig, material: Material) -> FloatAr
     mirrored = rig.reflection(normals, roughness=material.roughness)
     if material.metalness >= 1:
         return np.asarray(mirrored * body, np.float32)
-    steep = np.clip((normals * normals).sum(axis=2, keepdims=True), 0, 1) ** 3
+    steep = np.minimum(normals[..., 0] ** 2 + normals[..., 1] ** 2, 1)[..., None]
+    steep = steep * steep * steep
     gloss = (0.035 + 0.25 * steep) * (1.1 - material.roughness)
     dull = rig.scattered(normals) * body + mirrored * gloss
     return np.asarray(mirrored * body * material.metalness + dull * (1 - material.metalness), np.float32)
@@ -136,7 +138,7 @@ def render_sprite(
         rig: The image's light.
         rng: The part's random generator.
     """
-    factor = 1 if pose.extent_px > 110 else 2 if pose.extent_px > 36 else 4
+    factor = 1 if pose.extent_px > 80 else 2 if pose.extent_px > 28 else 4
     pixels_per_unit = pose.extent_px * factor / 2
     lean = 0.75 * math.sin(pose.tilt_rad)
     side = math.ceil(pose.extent_px * (_MARGIN + lean) + 4) * factor
@@ -152,11 +154,11 @@ def render_sprite(
     colour, cover = _surface(shape, top, grid=grid, pose=pose, material=material, rig=rig, rng=rng)
     if factor > 1:
         size = (side // factor, side // factor)
-        weighted = cv2.resize(colour * cover[..., None], size, interpolation=cv2.INTER_AREA)
-        cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
-        colour = weighted / np.maximum(cover, 1e-3)[..., None]
+        weighted = np.asarray(cv2.resize(colour * cover[..., None], size, interpolation=cv2.INTER_AREA), np.float32)
+        cover = np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_AREA), np.float32)
+        colour = np.asarray(weighted / np.maximum(cover, 1e-3)[..., None], np.float32)
     lift_px = shape.lift * pose.extent_px / 2
-    return Sprite(np.asarray(colour, np.float32), np.asarray(cover, np.float32), lift_px)
+    return Sprite(colour, cover, lift_px)
 
 
 def _surface(

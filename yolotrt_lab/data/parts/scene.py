@@ -33,6 +33,7 @@ MIN_VISIBLE = 0.35
 """Least visible share of a part's whole area for which it gets a box."""
 
 _MIN_EXTENT_PX, _MAX_EXTENT_PX = 12.0, 250.0
+_MIN_CONTRAST = 0.2
 _METALS = ("steel", "steel", "polished", "zinc", "zinc", "galvanised", "yellow_zinc", "brass", "black_oxide")
 _Builder = Callable[[Grid, np.random.Generator], Shape]
 
@@ -98,7 +99,7 @@ class _Canvas:
 
     def _overlap(self, left: int, top: int, shape: tuple[int, ...]) -> tuple[slice, slice, slice, slice] | None:
         """Return image rows and columns and the patch's rows and columns, or None if the patch is outside."""
-        height, width = self.owner.shape
+        height, width, _ = self.scene.shape
         y0, y1 = max(top, 0), min(top + shape[0], height)
         x0, x1 = max(left, 0), min(left + shape[1], width)
         if y0 >= y1 or x0 >= x1:
@@ -136,8 +137,20 @@ class _Canvas:
         lamp = 0.35 + 0.65 * self.lamp[rows, columns]
         colour = placed.sprite.bgr[patch_rows, patch_columns] * lamp[..., None]
         target = self.scene[rows, columns]
+        colour *= _contrast_gain(colour, target, solid=alpha > 0.5)
         target += (colour - target) * alpha[..., None]
         self.owner[rows, columns][alpha > 0.5] = owner
+
+
+def _contrast_gain(colour: FloatArray, below: FloatArray, *, solid: NDArray[np.bool_]) -> float:
+    """Return how much brighter or darker to make a part that nobody could tell from what lies below it."""
+    if not solid.any():
+        return 1.0
+    part, bench = colour[..., 1][solid], below[..., 1][solid]
+    difference = float((np.abs(part - bench) / (part + bench + 0.02)).mean())
+    if difference >= _MIN_CONTRAST:
+        return 1.0
+    return 1.7 if float(part.mean()) >= float(bench.mean()) or float(bench.mean()) < 0.08 else 0.55
 
 
 def _bench(rng: np.random.Generator, image_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray, LightRig]:
@@ -163,12 +176,20 @@ def _random_centre(
     extent: float,
     *,
     spacing: float,
+    heap: tuple[float, float, float] | None,
 ) -> tuple[float, float]:
-    """Return a place for a part that keeps a share `spacing` of its radius free if a few tries find one."""
+    """Return a place for a part that keeps a share `spacing` of its radius free if a few tries find one.
+
+    `heap` is the x, y and spread of a pile that parts are thrown on, or None to strew them over the image.
+    """
     best, best_gap = (0.0, 0.0), -math.inf
-    for _ in range(14):
-        x = float(rng.uniform(-0.03, 1.03)) * image_hw[1]
-        y = float(rng.uniform(-0.03, 1.03)) * image_hw[0]
+    height, width = image_hw
+    for _ in range(10):
+        if heap is None:
+            x, y = float(rng.uniform(-0.03, 1.03)) * width, float(rng.uniform(-0.03, 1.03)) * height
+        else:
+            x, y = float(rng.normal(heap[0], heap[2])), float(rng.normal(heap[1], heap[2]))
+            x, y = min(max(x, 0.0), float(width)), min(max(y, 0.0), float(height))
         gap = min((math.hypot(x - a, y - b) - (r + extent / 2) * spacing for a, b, r in taken), default=0.0)
         if gap > best_gap:
             best, best_gap = (x, y), gap
@@ -193,7 +214,7 @@ def _pose(
 def _choose_objects(rng: np.random.Generator, image_hw: tuple[int, int]) -> list[tuple[str, int, float]]:
     """Return (name, class id or -1, extent in pixels) of everything in the image, in painting order."""
     zoom = math.exp(float(rng.uniform(math.log(24), math.log(120)))) * min(image_hw) / 640
-    room = min(22.0, 9.0 * (90 / zoom) ** 0.9)
+    room = min(22.0, 10.5 * (90 * min(image_hw) / 640 / zoom) ** 0.9)
     count = int(min(24, max(1, rng.poisson(room * float(rng.uniform(0.35, 1.0))))))
     favourites = rng.dirichlet(np.full(len(CLASS_NAMES), 1.3))
     objects = []
@@ -244,11 +265,18 @@ def render_scene(rng: np.random.Generator, *, image_hw: tuple[int, int]) -> Scen
     """
     bench, lamp, rig = _bench(rng, image_hw)
     canvas = _Canvas(bench, rig, lamp)
-    spacing = float(rng.choice([1.0, 0.85, 0.6]))
+    spacing = float(rng.choice([1.0, 0.85, 0.55]))
+    heap = None
+    if rng.random() < 0.3:
+        spread = float(rng.uniform(0.1, 0.22)) * min(image_hw)
+        heap = (float(rng.uniform(0.25, 0.75)) * image_hw[1], float(rng.uniform(0.25, 0.75)) * image_hw[0], spread)
+        spacing = float(rng.uniform(0.3, 0.7))
     taken: list[tuple[float, float, float]] = []
     placed: list[_Placed] = []
     for name, class_id, extent in _choose_objects(rng, image_hw):
-        centre = _random_centre(rng, image_hw, taken, extent, spacing=spacing)
+        centre = _random_centre(
+            rng, image_hw, taken, extent, spacing=spacing, heap=heap if rng.random() < 0.8 else None
+        )
         taken.append((*centre, extent / 2))
         item = _draw(name, class_id, extent, centre, rng=rng, rig=rig, image_hw=image_hw)
         canvas.cast_shadow(item)
