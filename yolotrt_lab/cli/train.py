@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,9 @@ import typer
 from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
 
 if TYPE_CHECKING:
-    from yolotrt_lab.training import TrainResult
+    from rich.table import Table
+
+    from yolotrt_lab.training import TrainConfig, TrainResult
 
 __all__ = ["register"]
 
@@ -83,13 +86,14 @@ def train(
     emit(_as_json(result), as_json=as_json, human=[_summary(result), f"Curves: {result.run_dir / 'curves.png'}"])
 
 
-def _with_course_data(config: Any, *, name: str, root: Path) -> Any:
+def _with_course_data(config: TrainConfig, *, name: str, root: Path) -> TrainConfig:
     from dataclasses import replace
 
     from yolotrt_lab.data.datasets import prepare_dataset
 
-    note(f"Preparing the dataset {name} in {root} ...")
-    return replace(config, data_yaml=prepare_dataset(name, root=root).data_yaml)
+    with progress_bar(f"Preparing {name}") as on_progress:
+        dataset = prepare_dataset(name, root=root, workers=os.cpu_count() or 1, on_progress=on_progress)
+    return replace(config, data_yaml=dataset.data_yaml)
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
     }
 
 
-def _summary(result: TrainResult) -> Any:
+def _summary(result: TrainResult) -> Table:
     values = result.metrics
     images = result.provenance["data"]["val_images"]
     row = (str(result.best_weights), values["map50"], values["map50_95"], values["precision"], values["recall"])

@@ -111,7 +111,6 @@ _DEMO = Preset(
             "cos_lr": True,
             "warmup_epochs": 1.0,
             "warmup_bias_lr": 0.0,
-            "nbs": 8,  # one optimizer step per batch: with so few batches, none may be spent on accumulation
             "close_mosaic": 0,
             "mosaic": 0.0,
             "mixup": 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import sys
@@ -132,6 +133,7 @@ def _run_trainer(
         "cache": data.fits_in_memory(image_size=config.image_size or config.recipe.image_size),
         "amp": _mixed_precision(device),
     }
+    settings["nbs"] = nominal_batch(images=len(data.train), batch=settings["batch"])
     import torch
 
     threads = torch.get_num_threads()
@@ -145,6 +147,24 @@ def _run_trainer(
     finally:
         torch.set_num_threads(threads)
     return trainer
+
+
+def nominal_batch(*, images: int, batch: int) -> int:
+    """Return over how many images to gather gradients before a step.
+
+    Ultralytics gathers them over 64 images. On a small dataset that leaves an epoch one or two steps, and a short run
+    none at all; so gather less where an epoch would have fewer than eight steps.
+
+    Args:
+        images: Training images.
+        batch: Images per batch.
+
+    Example:
+        >>> nominal_batch(images=1200, batch=16), nominal_batch(images=205, batch=16)
+        (64, 16)
+    """
+    batches = math.ceil(images / batch)
+    return batch * max(1, min(round(64 / batch), batches // 8))
 
 
 def _usable_cores() -> int:
@@ -203,7 +223,7 @@ def _provenance(config: TrainConfig, *, data: TrainingData, weights: Path, train
     return {
         "command": ["yolotrt", *sys.argv[1:]] if Path(sys.argv[0]).stem in ("main", "yolotrt") else None,
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()},
-        "hyperparameters": config.hyperparameters() | {"amp": str(trainer.args.amp)},
+        "hyperparameters": config.hyperparameters() | {"amp": str(trainer.args.amp), "nbs": trainer.args.nbs},
         "start": {
             "weights": str(config.weights) if weights.suffix != ".pt" else weights.name,
             "sha256": sha256_of(weights) if weights.suffix == ".pt" else None,
