@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["boxes", "letterbox", "decode", "nms"])
+def test_the_examples_in_docstrings_run(module):
+    result = doctest.testmod(importlib.import_module(f"yolotrt_lab.detection.{module}"))
+    assert result.attempted > 0
+    assert result.failed == 0
