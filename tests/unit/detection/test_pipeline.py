@@ -53,7 +53,8 @@ class ColorBackend:
         for row, image in zip(output, images, strict=True):
             for class_id in range(3):
                 others = [channel for channel in range(3) if channel != class_id]
-                ys, xs = np.nonzero((image[class_id] > 0.9) & (image[others] < 0.1).all(axis=0))
+                saturated = (image[class_id] > 0.9) & (image[class_id] <= 1)
+                ys, xs = np.nonzero(saturated & (image[others] < 0.1).all(axis=0))
                 if len(xs):
                     self._write(row, class_id, (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
         return {"output0": output}
