@@ -39,7 +39,7 @@ def _show_version(value: bool) -> None:
 
 
 # In the order a user walks the path; help shows them so.
-_COMMANDS = ()
+_COMMANDS: tuple[str, ...] = ("train",)
 
 
 @app.callback()
