@@ -66,9 +66,10 @@ find_python() {
 has_uv() { uv --version >/dev/null 2>&1; }
 
 make_venv() {
-  # An environment that does not start, of an unsuitable Python, or half made: begin anew.
+  # An environment that does not start, is of an unsuitable Python, or was made in another folder, which its
+  # programs still name: begin anew.
   if [ -e .venv ]; then
-    if suitable .venv/bin/python; then return; fi
+    if suitable .venv/bin/python && { [ ! -f "$STAMP" ] || [ "$(head -n 1 "$STAMP")" = "$(pwd -P)" ]; }; then return; fi
     [ -f .venv/pyvenv.cfg ] || [ -z "$(ls -A .venv 2>/dev/null)" ] ||
       fail ".venv is there but is not a Python environment." "Move it away and run again."
     rm -rf .venv
