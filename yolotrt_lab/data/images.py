@@ -12,6 +12,7 @@ import os
 import stat
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -21,7 +22,16 @@ from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import write_bytes
 from yolotrt_lab.types import ImageArray
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "image_size", "list_images", "read_image", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "decode_image",
+    "image_size",
+    "list_images",
+    "read_image",
+    "read_image_bytes",
+    "write_image",
+]
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, that `list_images` takes for pictures."""
@@ -29,6 +39,7 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".p
 MAX_PIXELS = 100_000_000
 """Largest picture decoded unless the caller says otherwise: 100 megapixels, 300 MB as BGR."""
 
+_EXIF_ORIENTATION = 0x0112
 _END_OF_JPEG = b"\xff\xd9"
 _FIX = "Export or download the picture again as JPEG or PNG."
 
@@ -38,38 +49,55 @@ def _shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _read_file(path: Path) -> bytes:
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"No such image: {_shown(path)}", expected="an image file", got="nothing there")
+    return InputError(f"Cannot read {_shown(path)}.", expected="a readable image file", got=error)
+
+
+def _require_image_file(path: Path) -> None:
+    """Refuse what cannot be an image file before opening it; opening a pipe would wait for ever."""
     name = _shown(path)
     try:
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{name} is a folder.", expected="an image file", got="a folder")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name} is not a regular file.", expected="an image file", got="a device or pipe")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"No such image: {name}", expected="an image file", got="nothing there") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {name}.", expected="a readable image file", got=error) from error
-    if not data:
+        raise _unreadable(path, error) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{name} is a folder.", expected="an image file", got="a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{name} is not a regular file.", expected="an image file", got="a device or pipe")
+    if status.st_size == 0:
         raise InputError(f"{name} is empty.", expected="an image file", got="0 bytes", fix=_FIX)
-    return data
 
 
-def _open(data: bytes, *, name: str, max_pixels: int) -> Image.Image:
+def read_image_bytes(path: Path) -> bytes:
+    """Return the bytes of an image file without decoding them.
+
+    Raises:
+        InputError: Missing, a folder or device, unreadable, or empty.
+    """
+    _require_image_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _open(stream: BinaryIO, *, name: str, max_pixels: int) -> Image.Image:
     """Parse the header only, and refuse pictures too large to decode."""
     try:
         with warnings.catch_warnings():
-            # Pillow's own size limit is checked here, with a message of our own.
+            # Pillow warns at its own size limit; ours is checked below.
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(stream)
     except Image.DecompressionBombError as error:
         raise _too_large(name, got=str(error), max_pixels=max_pixels) from error
     except Exception as error:  # decoders of damaged bytes raise nearly anything
+        stream.seek(0)
         raise InputError(
             f"{name} is not an image that can be read.",
             expected="JPEG, PNG, BMP, GIF, TIFF or WebP",
-            got=f"first bytes {data[:8]!r}",
+            got=f"first bytes {stream.read(8)!r}",
             fix=_FIX,
         ) from error
     width, height = picture.size
@@ -85,6 +113,14 @@ def _too_large(name: str, *, got: str, max_pixels: int) -> InputError:
         got=got,
         fix="Scale the picture down, or raise max_pixels if you trust it.",
     )
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    """Return whether EXIF says that width and height are to be exchanged."""
+    try:
+        return picture.getexif().get(_EXIF_ORIENTATION) in {5, 6, 7, 8}
+    except Exception:  # broken EXIF is not a broken picture
+        return False
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -126,7 +162,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     """
     if not data:
         raise InputError(f"{name} is empty.", expected="an image", got="0 bytes", fix=_FIX)
-    picture = _open(data, name=name, max_pixels=max_pixels)
+    picture = _open(io.BytesIO(data), name=name, max_pixels=max_pixels)
     # Quick way for whole, ordinary JPEGs; Pillow judges the rest, because OpenCV fills a cut file with grey.
     whole = data.rstrip(b"\0").endswith(_END_OF_JPEG)
     if picture.format == "JPEG" and picture.mode in {"RGB", "L"} and whole:
@@ -166,7 +202,7 @@ def read_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
         (4, 6, 3)
     """
     path = Path(path)
-    return decode_image(_read_file(path), name=_shown(path), max_pixels=max_pixels)
+    return decode_image(read_image_bytes(path), name=_shown(path), max_pixels=max_pixels)
 
 
 def image_size(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -176,12 +212,15 @@ def image_size(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, 
         InputError: As `read_image`, except that damage behind the header goes unnoticed.
     """
     path = Path(path)
-    picture = _open(_read_file(path), name=_shown(path), max_pixels=max_pixels)
+    _require_image_file(path)
     try:
-        turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
-    except Exception:  # broken EXIF is not a broken picture
-        turned = False
-    return (picture.width, picture.height) if turned else (picture.height, picture.width)
+        with path.open("rb") as stream:
+            picture = _open(stream, name=_shown(path), max_pixels=max_pixels)
+            width, height = picture.size
+            turned = _is_turned(picture)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
 
 
 def list_images(folder: Path | str, *, recursive: bool = False) -> tuple[Path, ...]:

@@ -6,10 +6,8 @@ folder beside its place and moved there when it is complete; an interrupted run 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,7 +19,8 @@ import numpy as np
 
 from yolotrt_lab.data.datasets import Dataset, load_dataset, write_data_yaml
 from yolotrt_lab.data.parts.scene import CLASS_NAMES, MIN_VISIBLE, Scene, render_scene
-from yolotrt_lab.errors import InputError, OutputError
+from yolotrt_lab.data.staging import publish_folder, staging_folder
+from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import read_json, write_bytes, write_json, write_text
 from yolotrt_lab.types import ProgressCallback
 
@@ -125,27 +124,6 @@ def _prepare_worker() -> None:
     cv2.setNumThreads(1)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against a second run; the lock goes away with the process."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"Another run is drawing this data set in {folder}.",
-                expected="one run at a time",
-                got="a locked folder",
-                fix="Wait for it to end, or choose another root.",
-            ) from error
-        yield
-
-
 def _existing(root: Path, spec: PartsSpec) -> Dataset | None:
     """Return the data set at `root` if it is the one asked for, None if the place is free."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -234,22 +212,14 @@ def generate_parts(
     spec = PartsSpec(seed, dict(counts), image_hw)
     if (existing := _existing(root, spec)) is not None:
         return existing
-    partial = root.parent / f".{root.name}.partial"
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial):
-            _discard_other(partial, spec)
-            write_json(partial / _META, spec.meta())
-            _draw_all(_jobs(partial, spec), workers=workers, on_progress=on_progress)
-            splits = [split for split in _SPLIT_IDS if spec.counts.get(split)]
-            write_data_yaml(partial, class_names=CLASS_NAMES, splits=splits)
-            write_text(partial / "README.md", _readme(spec))
-            (partial / ".lock").unlink(missing_ok=True)
-            os.replace(partial, root)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write the data set to {root}.", expected="a writable folder", got=error.strerror
-        ) from error
+    with staging_folder(root) as partial:
+        _discard_other(partial, spec)
+        write_json(partial / _META, spec.meta())
+        _draw_all(_jobs(partial, spec), workers=workers, on_progress=on_progress)
+        splits = [split for split in _SPLIT_IDS if spec.counts.get(split)]
+        write_data_yaml(partial, class_names=CLASS_NAMES, splits=splits)
+        write_text(partial / "README.md", _readme(spec))
+        publish_folder(partial, root)
     return load_dataset(root / "data.yaml")
 
 
