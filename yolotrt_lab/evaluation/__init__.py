@@ -1,0 +1,1 @@
+"""How good a detector is, and how closely one engine follows another."""
