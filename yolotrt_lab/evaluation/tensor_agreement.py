@@ -178,6 +178,8 @@ def compare_yolo_outputs(
     if layout is OutputLayout.END_TO_END:
         actual_parts, expected_parts = _aligned_rows(actual, expected)
     boxes, scores = (compare_tensors(a, e) for a, e in zip(actual_parts, expected_parts, strict=True))
+    if layout is OutputLayout.END_TO_END:
+        return YoloOutputAgreement(boxes=boxes, scores=scores)
     return _explained(boxes, scores, actual_parts, expected_parts, whole=(actual, expected))
 
 
@@ -216,7 +218,12 @@ def _aligned_rows(actual: Array, expected: Array) -> tuple[tuple[Array, Array], 
     for a, e in zip(actual, expected, strict=True):
         # One row's score may fall just below the limit while its partner's stays above: it still is its partner.
         iou = iou_matrix(a[:, :4].astype(np.float64), e[:, :4].astype(np.float64))
-        pairs = match_one_to_one(iou, min_iou=0.5, allowed=same_class(np.rint(a[:, 5]), np.rint(e[:, 5])))
+        pairs = match_one_to_one(
+            iou,
+            min_iou=0.5,
+            allowed=same_class(np.rint(a[:, 5]), np.rint(e[:, 5])),
+            priority=np.add.outer(a[:, 4] >= _LEAST_ROW_SCORE, e[:, 4] >= _LEAST_ROW_SCORE, dtype=np.int64),
+        )
         matters = np.maximum(a[pairs.actual, 4], e[pairs.expected, 4]) >= _LEAST_ROW_SCORE
         alone_a = np.setdiff1d(np.flatnonzero(a[:, 4] >= _LEAST_ROW_SCORE), pairs.actual)
         alone_e = np.setdiff1d(np.flatnonzero(e[:, 4] >= _LEAST_ROW_SCORE), pairs.expected)
