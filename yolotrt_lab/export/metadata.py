@@ -1,0 +1,125 @@
+"""What an exported model says about itself: class names, input size, stride, task."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.export.graph import tensor_specs
+from yolotrt_lab.files import require_file
+
+__all__ = ["ModelMetadata", "metadata_from_model", "onnx_metadata", "parse_model"]
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What the metadata and the signature of an ONNX model tell.
+
+    Attributes:
+        class_names: In order of class id; empty when the model does not name its classes.
+        input_hw: Height and width in pixels, or None when they are dynamic and not recorded.
+        stride: Largest stride of the detector in pixels, or None.
+        task: "detect" for detectors, or None when not recorded.
+        properties: All metadata as text, as stored.
+    """
+
+    class_names: tuple[str, ...]
+    input_hw: tuple[int, int] | None
+    stride: int | None
+    task: str | None
+    properties: Mapping[str, str] = field(repr=False)
+
+
+def parse_model(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file without reading external data.
+
+    Raises:
+        InputError: Missing, empty, truncated, or not ONNX.
+    """
+    require_file(path, kind="ONNX model")
+    fix = "Export the model again with `yolotrt export`, or copy the file again."
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except Exception as error:  # protobuf's DecodeError, which ships no types
+        raise InputError(
+            f"{path} is not a readable ONNX model.",
+            expected="an ONNX file (protobuf)",
+            got=f"{path.stat().st_size} bytes that do not parse ({error}); truncated or another format",
+            fix=fix,
+        ) from error
+    if not model.graph.node or not model.opset_import:
+        raise InputError(
+            f"{path} is not a readable ONNX model.",
+            expected="a graph with nodes and an operator set version",
+            got=f"{len(model.graph.node)} nodes, {len(model.opset_import)} operator sets; truncated or another format",
+            fix=fix,
+        )
+    return model
+
+
+def onnx_metadata(path: Path) -> ModelMetadata:
+    """Return the metadata of an ONNX file; external data are not read.
+
+    Raises:
+        InputError: Missing, empty, truncated, or not ONNX.
+    """
+    return metadata_from_model(parse_model(path))
+
+
+def metadata_from_model(model: onnx.ModelProto) -> ModelMetadata:
+    """Return the metadata of a parsed model; malformed entries count as absent."""
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    stride = _literal(properties.get("stride"))
+    return ModelMetadata(
+        class_names=_class_names(_literal(properties.get("names"))),
+        input_hw=_input_hw_from_signature(model) or _input_hw(_literal(properties.get("imgsz"))),
+        stride=stride if _is_size(stride) else None,
+        task=properties.get("task"),
+        properties=properties,
+    )
+
+
+def _literal(text: str | None) -> Any:
+    """Return the Python literal in `text`, or None; nothing is executed."""
+    if text is None:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _class_names(names: Any) -> tuple[str, ...]:
+    if isinstance(names, (list, tuple)):
+        return tuple(str(name) for name in names)
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        return tuple(str(names[class_id]) for class_id in range(len(names)))
+    return ()
+
+
+def _input_hw(size: Any) -> tuple[int, int] | None:
+    if _is_size(size):
+        return (size, size)
+    if isinstance(size, (list, tuple)) and len(size) == 2 and all(map(_is_size, size)):
+        return (size[0], size[1])
+    return None
+
+
+def _input_hw_from_signature(model: onnx.ModelProto) -> tuple[int, int] | None:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    specs = tensor_specs([value for value in model.graph.input if value.name not in stored])
+    if len(specs) != 1 or len(specs[0].shape) != 4:
+        return None
+    height, width = specs[0].shape[2:]
+    return None if height is None or width is None else (height, width)

@@ -1,0 +1,193 @@
+"""From a tensor's values to the magnitude that INT8's 127 shall stand for: entropy, percentile, min-max."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.precision.histogram import StreamingHistogram
+from yolotrt_lab.types import Array
+
+__all__ = [
+    "METHODS",
+    "Calibrator",
+    "EntropyCalibrator",
+    "MinMaxCalibrator",
+    "PercentileCalibrator",
+    "make_calibrator",
+]
+
+LEVELS = 128
+"""Magnitudes that symmetric INT8 tells apart: 0 to 127."""
+
+
+class Calibrator(ABC):
+    """Watches one tensor and chooses its clipping magnitude; memory does not grow with what it has seen."""
+
+    @abstractmethod
+    def update(self, values: Array) -> None:
+        """Take in the values of one run (any shape).
+
+        Raises:
+            InputError: A value is NaN or infinite.
+        """
+
+    @abstractmethod
+    def compute_amax(self) -> float:
+        """Return the magnitude to map to 127; 0 when every value was zero."""
+
+    @property
+    @abstractmethod
+    def observed_amax(self) -> float:
+        """The largest magnitude seen."""
+
+    def saturation(self, amax: float) -> float:
+        """Return the share of values that `amax` clips."""
+        return 0.0 if amax >= self.observed_amax else float("nan")
+
+
+class MinMaxCalibrator(Calibrator):
+    """Clips nothing: the largest magnitude maps to 127. One outlier can waste most of the 127 levels."""
+
+    def __init__(self) -> None:
+        self._amax = 0.0
+
+    def update(self, values: Array) -> None:
+        """Take in values."""
+        amax = float(np.abs(values).max(initial=0.0))
+        if not np.isfinite(amax):
+            raise InputError(
+                "Cannot calibrate on values that are not finite.", expected="finite activations", got="NaN or infinity"
+            )
+        self._amax = max(self._amax, amax)
+
+    def compute_amax(self) -> float:
+        """Return the largest magnitude seen."""
+        return self._amax
+
+    @property
+    def observed_amax(self) -> float:
+        """The largest magnitude seen."""
+        return self._amax
+
+
+class _HistogramCalibrator(Calibrator):
+    def __init__(self) -> None:
+        self.histogram = StreamingHistogram()
+
+    def update(self, values: Array) -> None:
+        """Take in values."""
+        self.histogram.update(values)
+
+    @property
+    def observed_amax(self) -> float:
+        """The largest magnitude seen."""
+        return self.histogram.amax
+
+    def saturation(self, amax: float) -> float:
+        """Return the share of values that `amax` clips, to the resolution of a bin."""
+        return 0.0 if amax >= self.histogram.amax else self.histogram.share_above(amax)
+
+
+class PercentileCalibrator(_HistogramCalibrator):
+    """Clips a fixed share of the values.
+
+    Args:
+        percentile: Percent of the values that stay unclipped.
+    """
+
+    def __init__(self, *, percentile: float = 99.99) -> None:
+        super().__init__()
+        if not 50.0 <= percentile <= 100.0:
+            raise InputError("The percentile is out of range.", expected="50 to 100", got=percentile)
+        self.percentile = percentile
+
+    def compute_amax(self) -> float:
+        """Return the percentile of the magnitudes."""
+        return self.histogram.quantile(self.percentile / 100.0)
+
+
+class EntropyCalibrator(_HistogramCalibrator):
+    """Clips where the quantized distribution loses the least information: TensorRT's entropy calibration.
+
+    For every number i of bins from 128 on: P is the histogram cut at i with what lies beyond added to its last bin; Q
+    is the cut histogram averaged into 128 levels, over the bins that are not empty. The cut with the smallest
+    KL(P || Q) wins, the later one on a tie.
+
+    Source: S. Migacz, "8-bit inference with TensorRT", GTC 2017. The first bin is set to the second, as in NVIDIA's
+    pytorch-quantization, so that the many exact zeros of an activation do not decide.
+    """
+
+    def compute_amax(self) -> float:
+        """Return the magnitude with the smallest divergence."""
+        histogram = self.histogram
+        if histogram.limit == 0.0:
+            return 0.0
+        used = min(int(np.ceil(histogram.amax / histogram.bin_width - 1e-9)), len(histogram.counts))
+        if used <= LEVELS:
+            return histogram.amax
+        divergence = kl_divergences(histogram.counts[:used])
+        best = used - int(np.argmin(divergence[::-1]))
+        return float(min(best * histogram.bin_width, histogram.amax))
+
+
+def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArray[np.float64]:
+    """Return KL(P || Q) in nats for every cut from `levels` bins to all of them.
+
+    Cumulative sums make each cut cost `levels` steps instead of one per bin: within a level Q is constant, so only the
+    level's sum and its number of non-empty bins are needed.
+
+    Args:
+        counts: (b,) histogram of magnitudes, b > levels.
+        levels: Number of magnitudes after quantization.
+
+    Returns:
+        (b - levels + 1,) divergences; infinite where outliers would go to a bin that Q leaves empty.
+    """
+    bins = counts.astype(np.float64)
+    bins[0] = bins[1]
+    total = bins.sum()
+    cuts = np.arange(levels, len(bins) + 1)
+    filled = bins > 0
+    entropies = bins * np.log(np.where(filled, bins, 1.0))
+    sums, filled_sums, entropy_sums = (np.concatenate(([0.0], np.cumsum(part))) for part in (bins, filled, entropies))
+    # starts[c, k]: first bin of level k in cut c, ceil(k * cut / levels)
+    starts = -(-(np.arange(levels + 1)[None, :] * cuts[:, None]) // levels)
+    level_sums = np.diff(sums[starts], axis=1)
+    level_filled = np.diff(filled_sums[starts], axis=1)
+    log_means = np.where(level_sums > 0, np.log(np.maximum(level_sums, 1e-300) / np.maximum(level_filled, 1.0)), 0.0)
+    outliers = total - sums[cuts]
+    last = bins[cuts - 1]
+    last_with_outliers = last + outliers
+    reference = entropy_sums[cuts - 1] + np.where(
+        last_with_outliers > 0, last_with_outliers * np.log(np.maximum(last_with_outliers, 1e-300)), 0.0
+    )
+    crossed = (level_sums * log_means).sum(axis=1) + outliers * log_means[:, -1]
+    kept = np.maximum(sums[cuts], 1e-300)
+    divergence: NDArray[np.float64] = (reference - crossed) / total - np.log(total) + np.log(kept)
+    divergence[(last == 0) & (outliers > 0)] = np.inf
+    return divergence
+
+
+METHODS: dict[str, type[Calibrator]] = {
+    "entropy": EntropyCalibrator,
+    "percentile": PercentileCalibrator,
+    "minmax": MinMaxCalibrator,
+}
+
+
+def make_calibrator(method: str) -> Calibrator:
+    """Return a new calibrator.
+
+    Args:
+        method: "entropy", "percentile" (99.99) or "minmax".
+
+    Raises:
+        InputError: There is no such method.
+    """
+    if method not in METHODS:
+        raise InputError("No such calibration method.", expected=", ".join(METHODS), got=method)
+    return METHODS[method]()

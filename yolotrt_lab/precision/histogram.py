@@ -1,0 +1,120 @@
+"""Histograms of magnitudes that grow with the data: constant memory however many images pass by."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.types import Array
+
+__all__ = ["BIN_COUNT", "StreamingHistogram"]
+
+BIN_COUNT = 2048
+"""As many bins as TensorRT's calibrator uses."""
+
+_CHUNK = 1 << 20
+
+
+class StreamingHistogram:
+    """A histogram of |x| over values that arrive in pieces and are not kept.
+
+    The range starts at the largest magnitude of the first piece. When a larger one comes, the range doubles until it
+    fits, and each pair of bins merges into one, so no count is lost and one pass over the data is enough. (Doubling
+    leaves between half of the bins and all of them in use.)
+
+    Args:
+        bin_count: Number of bins; even.
+
+    Example:
+        >>> histogram = StreamingHistogram()
+        >>> histogram.update(np.array([0.5, -1.0])); histogram.update(np.array([3.0]))
+        >>> histogram.amax, histogram.total, histogram.limit
+        (3.0, 3, 4.0)
+    """
+
+    def __init__(self, *, bin_count: int = BIN_COUNT) -> None:
+        if bin_count < 2 or bin_count % 2:
+            raise InputError("Bins merge in pairs.", expected="an even number of bins", got=bin_count)
+        self.counts: NDArray[np.int64] = np.zeros(bin_count, np.int64)
+        self.limit = 0.0
+        self.amax = 0.0
+        self.zero_count = 0
+
+    @property
+    def total(self) -> int:
+        """Number of values seen."""
+        return int(self.counts.sum()) + (self.zero_count if self.limit == 0.0 else 0)
+
+    @property
+    def bin_width(self) -> float:
+        """Width of one bin, in the units of the values; 0 while every value was zero."""
+        return self.limit / len(self.counts)
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory held, which does not depend on how much was seen."""
+        return int(self.counts.nbytes)
+
+    def update(self, values: Array) -> None:
+        """Count the magnitudes of `values` (any shape).
+
+        Raises:
+            InputError: A value is NaN or infinite.
+        """
+        flat = np.asarray(values).reshape(-1)
+        if flat.size == 0:
+            return
+        amax = float(max(flat.max(), -flat.min()))
+        if not np.isfinite(amax):
+            raise InputError(
+                "Cannot calibrate on values that are not finite.",
+                expected="finite activations",
+                got="NaN or infinity",
+                fix="Check the model with `yolotrt verify`, and that the images are scaled to [0, 1].",
+            )
+        self.amax = max(self.amax, amax)
+        self._grow(amax)
+        if self.limit == 0.0:  # nothing but zeros so far: there is no scale to bin by
+            self.zero_count += flat.size
+            return
+        bins = len(self.counts)
+        scale = np.float32(bins / self.limit) if flat.dtype == np.float32 else bins / self.limit
+        for start in range(0, flat.size, _CHUNK):  # pieces that stay in the cache
+            positions = (np.abs(flat[start : start + _CHUNK]) * scale).astype(np.int32)
+            np.minimum(positions, bins - 1, out=positions)  # the largest value belongs to the last bin
+            self.counts += np.bincount(positions, minlength=bins)
+
+    def _grow(self, amax: float) -> None:
+        if self.limit == 0.0:
+            # Magnitudes too small to divide by count as zero.
+            self.limit = amax if amax > np.finfo(np.float32).tiny * len(self.counts) else 0.0
+            if self.limit > 0.0:
+                self.counts[0] += self.zero_count
+            return
+        half = len(self.counts) // 2
+        while amax > self.limit:
+            self.counts[:half] = self.counts.reshape(half, 2).sum(axis=1)
+            self.counts[half:] = 0
+            self.limit *= 2.0
+
+    def quantile(self, share: float) -> float:
+        """Return the magnitude below which `share` of the values lie, linear within the bin, at most `amax`."""
+        total = self.counts.sum()
+        if self.limit == 0.0 or total == 0:
+            return 0.0
+        target = share * total
+        cumulative = np.cumsum(self.counts)
+        position = min(int(np.searchsorted(cumulative, target)), len(self.counts) - 1)
+        inside = self.counts[position]
+        before = cumulative[position] - inside
+        fraction = (target - before) / inside if inside else 1.0
+        return float(min((position + fraction) * self.bin_width, self.amax))
+
+    def share_above(self, magnitude: float) -> float:
+        """Return the share of values above a magnitude, to the resolution of a bin."""
+        total = self.counts.sum()
+        if self.limit == 0.0 or total == 0:
+            return 0.0
+        position = int(np.ceil(magnitude / self.bin_width - 1e-9))
+        return float(self.counts[position:].sum() / total)

@@ -1,0 +1,60 @@
+"""Where a detector's head ends and its decode begins, found from the graph's structure, not from names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+
+from yolotrt_lab.export.graph import GraphIndex
+
+__all__ = ["HeadStructure", "find_head", "is_dfl_conv"]
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
+# Their output depends on the shape of what they read, not on its values.
+_SHAPE_ONLY = ("Shape", "Size")
+
+
+@dataclass(frozen=True)
+class HeadStructure:
+    """The end of a detector. Nodes are named by their first output, which is always unique.
+
+    Attributes:
+        final_convs: The last convolutions of the head: their outputs are logits and go to the decode without an
+            activation in between.
+        decode: Everything after them: DFL's softmax and expectation, anchors, strides, class sigmoid, concatenation.
+    """
+
+    final_convs: frozenset[str]
+    decode: frozenset[str]
+
+
+def is_dfl_conv(node: NodeProto, index: GraphIndex) -> bool:
+    """Return whether a convolution is DFL's expectation: one output channel with the fixed weights 0, 1, 2, …."""
+    if node.op_type != "Conv" or len(node.input) > 2:
+        return False
+    weights = index.constant(node.input[1])
+    return weights is not None and weights.shape[0] == 1 and np.array_equal(weights.ravel(), np.arange(weights.size))
+
+
+def find_head(model: ModelProto) -> HeadStructure:
+    """Walk back from the outputs to the first weighted operator on every path.
+
+    DFL's own convolution holds no learned weights and counts as decode.
+    """
+    index = GraphIndex(model.graph)
+    final: set[str] = set()
+    decode: set[str] = set()
+    waiting = [value.name for value in model.graph.output]
+    while waiting:
+        node = index.producer(waiting.pop())
+        if node is None or node.output[0] in decode or node.output[0] in final:
+            continue
+        if node.op_type in _WEIGHTED and not is_dfl_conv(node, index):
+            final.add(node.output[0])
+            continue
+        decode.add(node.output[0])
+        if node.op_type not in _SHAPE_ONLY:
+            waiting.extend(name for name in node.input if name)
+    return HeadStructure(final_convs=frozenset(final), decode=frozenset(decode))
