@@ -1,0 +1,153 @@
+"""Layers: which are hot in which engine, and what precision each part of the network runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from yolotrt_lab.profiling.layers import LayerMatrix
+from yolotrt_lab.profiling.structure import NodeRow, StructureComparison
+from yolotrt_lab.report.plots.style import (
+    GREY,
+    INK,
+    color_for,
+    display_name,
+    finish_axes,
+    new_figure,
+    stamp_platform,
+)
+from yolotrt_lab.report.schema import PlatformInfo
+
+__all__ = ["layer_heatmap", "structure_comparison"]
+
+_ABSENT = "#f1f1f1"
+_UNKNOWN = "#9e9e9e"
+
+
+def _short(name: str, *, length: int = 44) -> str:
+    """Shorten a node name in its middle, where it says least."""
+    if len(name) <= length:
+        return name
+    head = (length - 3) // 2
+    return f"{name[:head]}...{name[-(length - 3 - head) :]}"
+
+
+def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, top: int = 24) -> Figure:
+    """Draw the time of each part of the network in each engine: darker takes a larger share.
+
+    Args:
+        matrix: From `profiling.layers.layer_matrix`.
+        platform: Where the engines ran.
+        top: Rows shown; the rest is summed into one.
+    """
+    shown = matrix.hottest(top)
+    share = 100 * shown.share
+    figure = new_figure(width=9.0, height=1.7 + 0.29 * max(len(shown.rows), 3))
+    axes = figure.add_subplot()
+    named = share[: len(shown.rows) - (shown is not matrix)]  # the sum of the rest would drown the single layers
+    brightest = max(float(named.max(initial=0)), 1.0)
+    image = axes.imshow(share, aspect="auto", cmap="Blues", vmin=0, vmax=1.25 * brightest)
+    if shown is not matrix:
+        axes.axhspan(len(shown.rows) - 1.5, len(shown.rows) - 0.5, color=_ABSENT, zorder=1.5)
+    for (row, column), value in np.ndenumerate(share):
+        text = f"{shown.time_ms[row, column]:.2f} ms  {value:.1f} %" if shown.time_ms[row, column] > 0 else "fused"
+        dark = value > 0.8 * brightest and row < len(named)
+        ink = "white" if dark else (INK if shown.time_ms[row, column] > 0 else GREY)
+        axes.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
+    finish_axes(axes, title="Time per layer, by the ONNX node it came from", grid=None)
+    axes.set_xticks(range(len(shown.engines)), [_column_title(shown, column) for column in range(len(shown.engines))])
+    axes.set_yticks(range(len(shown.rows)), [_short(row) for row in shown.rows])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=10)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("Share of the engine's time (%)", fontsize=10, color=INK)
+    bar.ax.tick_params(labelsize=10)
+    bar.outline.set_visible(False)
+    stamp_platform(figure, platform, note="layers profiled one by one, so sums exceed the latency")
+    return figure
+
+
+def _column_title(matrix: LayerMatrix, column: int) -> str:
+    return f"{display_name(matrix.engines[column])}\n{matrix.time_ms[:, column].sum():.1f} ms"
+
+
+def _present_precisions(comparison: StructureComparison) -> list[str]:
+    order = ["fp32", "fp16", "bf16", "int8"]
+    found = {value for row in comparison.rows for value in row.precisions.values() if value}
+    found |= {name for engine in comparison.engines for name in engine.precision_counts}
+    return [name for name in order if name in found] + sorted(found - set(order))
+
+
+def _draw_strips(axes: Axes, rows: Sequence[NodeRow], engines: Sequence[str], precisions: Sequence[str]) -> None:
+    index = {name: position + 1 for position, name in enumerate(precisions)}
+    cells = np.array([[index.get(row.precisions.get(name) or "", 0) for row in rows] for name in engines])
+    colors = ListedColormap([_ABSENT, *(color_for(name) or _UNKNOWN for name in precisions)])
+    axes.imshow(
+        cells.reshape(len(engines), len(rows)),
+        aspect="auto",
+        cmap=colors,
+        vmin=-0.5,
+        vmax=len(precisions) + 0.5,
+        interpolation="nearest",
+    )
+    for boundary in range(1, len(engines)):
+        axes.axhline(boundary - 0.5, color="white", linewidth=6)
+    finish_axes(
+        axes,
+        title="Precision of each weighted node, from input (left) to head (right)",
+        xlabel="Node of the ONNX graph, in order",
+        grid=None,
+    )
+    axes.set_yticks(range(len(engines)), [display_name(name) for name in engines], fontsize=11)
+    axes.tick_params(axis="y", length=0)
+
+
+def _draw_counts(axes: Axes, comparison: StructureComparison, precisions: Sequence[str]) -> None:
+    names = [engine.name for engine in comparison.engines]
+    for position, engine in enumerate(comparison.engines):
+        left = 0
+        for precision in precisions:
+            count = engine.precision_counts.get(precision, 0)
+            axes.barh(position, count, left=left, height=0.6, color=color_for(precision) or _UNKNOWN, edgecolor="white")
+            left += count
+        axes.annotate(
+            f"{engine.layers} layers; {engine.fused_layers} fuse {engine.fused_nodes} nodes; "
+            f"{engine.reformat_layers} reformat",
+            (left, position),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+            color=INK,
+        )
+    axes.set_xlim(0, 2.0 * max((engine.layers for engine in comparison.engines), default=1))
+    finish_axes(axes, title="Executed layers by precision", xlabel="Layers", grid="x")
+    axes.set_yticks(range(len(names)), [display_name(name) for name in names], fontsize=11)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def structure_comparison(comparison: StructureComparison, *, platform: PlatformInfo | None = None) -> Figure:
+    """Draw engines of one graph side by side: precision of every node, and counts of layers and fusions.
+
+    Args:
+        comparison: From `profiling.structure.compare_structures`.
+        platform: Where the engines were built.
+    """
+    count = max(len(comparison.engines), 1)
+    figure = new_figure(height=3.0 + 0.85 * count)
+    top, bottom = figure.subplots(2, 1, height_ratios=(1, 1))
+    precisions = _present_precisions(comparison)
+    _draw_strips(top, comparison.rows, [engine.name for engine in comparison.engines], precisions)
+    _draw_counts(bottom, comparison, precisions)
+    handles = [Patch(color=color_for(name) or _UNKNOWN, label=display_name(name)) for name in precisions]
+    handles.append(Patch(color=_ABSENT, label="folded away"))
+    figure.legend(handles=handles, fontsize=10, frameon=False, loc="outside upper right", ncols=len(handles))
+    stamp_platform(figure, platform)
+    return figure
