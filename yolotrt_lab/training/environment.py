@@ -15,7 +15,7 @@ from typing import Any
 
 from yolotrt_lab.optional import require
 
-__all__ = ["import_ultralytics", "silence"]
+__all__ = ["import_ultralytics", "offline_settings", "silence"]
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[mK]")
 
@@ -32,14 +32,18 @@ def import_ultralytics(*, purpose: str) -> ModuleType:
     Raises:
         MissingDependencyError: Ultralytics, PyTorch or OpenCV does not import.
     """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "False")
-    os.environ.setdefault("YOLO_OFFLINE", "True")
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(_private_folder()))
+    for name, value in offline_settings().items():
+        os.environ.setdefault(name, value)
     with _restored("OMP_NUM_THREADS", "YOLO_VERBOSE"):  # it sets the former to 1, for every later child process too
         os.environ["YOLO_VERBOSE"] = "False"
         module = require("ultralytics", purpose=purpose)
     require("ultralytics.utils.events", purpose=purpose).events.enabled = False
     return module
+
+
+def offline_settings() -> dict[str, str]:
+    """Return the environment variables that keep Ultralytics offline and out of the home folder."""
+    return {"YOLO_AUTOINSTALL": "False", "YOLO_OFFLINE": "True", "YOLO_CONFIG_DIR": str(_private_folder())}
 
 
 @contextlib.contextmanager
