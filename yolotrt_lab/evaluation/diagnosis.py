@@ -7,7 +7,7 @@ So a cause is named only on evidence, and several may be named.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from yolotrt_lab.types import Array
 
 __all__ = ["class_order_causes", "likely_box_causes", "likely_causes", "shape_causes"]
 
-# A hypothesis explains a difference if undoing it leaves at most this share of the error.
-_EXPLAINED = 0.1
+# A hypothesis explains a difference if undoing it leaves at most this share of the error ...
+_LEFT_OF_ERROR = 0.1
+# ... and at most this share of the reference's own spread: beside an error of 255 times, everything is small.
+_LEFT_OF_SPREAD = 0.3
 # Logits beyond this are certainties; clipping keeps the logarithm finite.
 _SURE = 1e-7
 
@@ -53,13 +55,17 @@ def likely_causes(actual: Array, expected: Array) -> tuple[str, ...]:
         ('the values are 4 times the expected ones: a scale is applied twice, or not at all',)
     """
     a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    error = float(np.linalg.norm(a - e))
-    if error == 0 or a.size < 2:
+    if a.size < 2 or (a == e).all():
         return ()
     if (a == a.flat[0]).all() and not (e == e.flat[0]).all():
         return (f"every value is {a.flat[0]:g}: the output was not copied back, or read before the work was done",)
-    hypotheses = (*_hypotheses(a, e), *_partial_copy(a, e))
-    return tuple(cause for cause, undone in hypotheses if np.linalg.norm(undone - e) <= _EXPLAINED * error)
+    return _explaining((*_hypotheses(a, e), *_partial_copy(a, e)), a, e)
+
+
+def _explaining(hypotheses: Iterable[tuple[str, Array]], a: Array, e: Array) -> tuple[str, ...]:
+    """Return the mistakes whose undoing makes `a` agree with `e`."""
+    limit = min(_LEFT_OF_ERROR * np.linalg.norm(a - e), _LEFT_OF_SPREAD * np.linalg.norm(e - e.mean()))
+    return tuple(cause for cause, undone in hypotheses if np.linalg.norm(undone - e) <= limit)
 
 
 def likely_box_causes(actual: Array, expected: Array) -> tuple[str, ...]:
@@ -75,8 +81,7 @@ def likely_box_causes(actual: Array, expected: Array) -> tuple[str, ...]:
         ('width and height are swapped',)
     """
     a, e = np.asarray(actual, np.float64).reshape(-1, 4), np.asarray(expected, np.float64).reshape(-1, 4)
-    error = float(np.linalg.norm(a - e))
-    if error == 0:
+    if (a == e).all():
         return ()
     hypotheses = (
         ("width and height are swapped", a[:, [0, 1, 3, 2]]),
@@ -85,7 +90,7 @@ def likely_box_causes(actual: Array, expected: Array) -> tuple[str, ...]:
         ("center and size (cxcywh) are converted to corners twice", xyxy_from_cxcywh(a)),
         ("boxes start at their corner (xywh) instead of their center (cxcywh)", cxcywh_from_xyxy(xyxy_from_xywh(a))),
     )
-    return tuple(cause for cause, undone in hypotheses if np.linalg.norm(undone - e) <= _EXPLAINED * error)
+    return _explaining(hypotheses, a, e)
 
 
 def class_order_causes(actual: Array, expected: Array) -> tuple[str, ...]:
@@ -97,12 +102,10 @@ def class_order_causes(actual: Array, expected: Array) -> tuple[str, ...]:
         ('the classes are in another order',)
     """
     a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
-    error = float(np.linalg.norm(a - e))
     order = _nearest_rows(a, e)
-    if error == 0 or len(set(order)) < len(order) or order == list(range(len(order))):
+    if len(set(order)) < len(order) or order == list(range(len(order))):
         return ()
-    is_explained = np.linalg.norm(a[order] - e) <= _EXPLAINED * error
-    return ("the classes are in another order",) if is_explained else ()
+    return _explaining([("the classes are in another order", a[order])], a, e)
 
 
 def _nearest_rows(a: Array, e: Array) -> list[int]:

@@ -244,7 +244,7 @@ def _fallback_hint(agreement: TensorAgreement, *, cosine_ok: bool) -> str:
     """Return what the numbers suggest where no single mistake explains the difference."""
     low, high = agreement.expected_range
     actual_low, actual_high = agreement.actual_range
-    if low >= 0 and high <= 1 and (actual_low < -0.05 or actual_high > 1.05):
+    if low >= 0 and high <= 1 and (actual_low < -0.05 or (actual_high > 1.05 and not cosine_ok)):
         return f"values from {actual_low:.3g} to {actual_high:.3g} are no probabilities: a sigmoid is missing"
     if low >= 0 and high <= 1 and actual_high < 0.5 * high:
         return "scores collapse: the detection head is quantized, or calibration saw the wrong inputs"
