@@ -187,6 +187,7 @@ def prepare_dataset(
     root: Path | str = Path("datasets"),
     seed: int = 0,
     counts: Mapping[str, int] | None = None,
+    image_hw: tuple[int, int] = (640, 640),
     workers: int = 1,
     on_progress: ProgressCallback | None = None,
 ) -> Dataset:
@@ -197,6 +198,7 @@ def prepare_dataset(
         root: Folder of data sets.
         seed: Seed of `parts`.
         counts: Images per split of `parts`; default 1200, 200, 200.
+        image_hw: Height and width of the images of `parts`.
         workers: Processes that draw `parts`; the result does not depend on it.
         on_progress: Called with (images done, images in all).
 
@@ -208,7 +210,9 @@ def prepare_dataset(
         from yolotrt_lab.data.parts import generate_parts
 
         wanted = DEFAULT_PARTS_COUNTS if counts is None else counts
-        return generate_parts(root / "parts", seed=seed, counts=wanted, workers=workers, on_progress=on_progress)
+        return generate_parts(
+            root / "parts", seed=seed, counts=wanted, image_hw=image_hw, workers=workers, on_progress=on_progress
+        )
     if name == "bccd":
         from yolotrt_lab.data.bccd import prepare_bccd
 

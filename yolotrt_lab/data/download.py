@@ -93,7 +93,7 @@ def fetch_url(url: str, *, policy: FetchPolicy) -> bytes:
         else:
             if len(data) > policy.max_bytes:
                 raise InputError(f"{url} is too large.", expected=f"at most {policy.max_bytes} bytes", got="more")
-            if stated is None or len(data) >= int(stated):
+            if stated is None or not stated.isdecimal() or len(data) >= int(stated):
                 return data
             reason = f"the connection was cut after {len(data)} of {stated} bytes"
     raise InputError(f"Cannot fetch {url}.", expected="the file", got=reason, fix=_MIRROR_FIX)

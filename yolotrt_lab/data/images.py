@@ -260,7 +260,8 @@ def write_image(path: Path | str, image: ImageArray, *, jpeg_quality: int = 92) 
             got=f"{image.dtype} {image.shape}",
         )
     try:
-        done, packed = cv2.imencode(path.suffix or ".", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+        flags = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+        done, packed = cv2.imencode(path.suffix or ".", image, flags)
     except cv2.error:
         done = False
     if not done:

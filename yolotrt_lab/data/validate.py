@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from yolotrt_lab.data.datasets import Dataset, load_dataset
 from yolotrt_lab.data.images import decode_image, read_image_bytes
 from yolotrt_lab.data.labels import LabelProblem, ProblemKind, parse_labels, problem_summary
+from yolotrt_lab.data.split import DEFAULT_MAX_DISTANCE, difference_hash
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.types import ProgressCallback
 
@@ -42,21 +46,42 @@ class ValidationReport:
         return problem_summary(self.problems)
 
 
-def _image_problem(image: Path, seen: dict[bytes, tuple[str, Path]], *, split: str) -> Iterator[LabelProblem]:
-    """Decode one image and compare it with those of the other splits."""
-    try:
-        data = read_image_bytes(image)
-        decode_image(data, name=image.name)
-    except InputError as error:
-        missing = not image.exists()
-        kind = ProblemKind.MISSING_IMAGE if missing else ProblemKind.UNREADABLE_IMAGE
-        detail = f" ({error.got})" if error.got else ""
-        yield LabelProblem(image, None, kind, f"{error.what.rstrip('.')}{detail}")
-        return
-    first_split, first = seen.setdefault(hashlib.sha256(data).digest(), (split, image))
-    if (first_split, first) != (split, image):
-        kind = ProblemKind.DUPLICATE if first_split == split else ProblemKind.LEAKAGE
-        yield LabelProblem(image, None, kind, f"the same picture as {first} (split {first_split})")
+class _Pictures:
+    """Remembers the pictures seen, to find those that appear twice."""
+
+    def __init__(self, *, near_duplicates: bool) -> None:
+        self._near = near_duplicates
+        self._by_digest: dict[bytes, tuple[str, Path]] = {}
+        self._places: list[tuple[str, Path]] = []
+        self._hashes: list[NDArray[np.uint64]] = []
+
+    def problems_of(self, image: Path, *, split: str) -> Iterator[LabelProblem]:
+        """Decode one image and compare it with all before it."""
+        try:
+            data = read_image_bytes(image)
+            pixels = decode_image(data, name=image.name)
+        except InputError as error:
+            kind = ProblemKind.UNREADABLE_IMAGE if image.exists() else ProblemKind.MISSING_IMAGE
+            detail = f" ({error.got})" if error.got else ""
+            yield LabelProblem(image, None, kind, f"{error.what.rstrip('.')}{detail}")
+            return
+        first_split, first = self._by_digest.setdefault(hashlib.sha256(data).digest(), (split, image))
+        if (first_split, first) != (split, image):
+            kind = ProblemKind.DUPLICATE if first_split == split else ProblemKind.LEAKAGE
+            yield LabelProblem(image, None, kind, f"the same picture as {first} (split {first_split})")
+        elif self._near:
+            yield from self._compare(image, difference_hash(pixels), split=split)
+
+    def _compare(self, image: Path, bits: NDArray[np.uint64], *, split: str) -> Iterator[LabelProblem]:
+        if self._hashes:
+            distances = np.bitwise_count(np.stack(self._hashes) ^ bits).sum(axis=1)
+            for index in np.flatnonzero(distances <= DEFAULT_MAX_DISTANCE):
+                other_split, other = self._places[index]
+                if other_split != split:
+                    message = f"nearly the same picture as {other} (split {other_split})"
+                    yield LabelProblem(image, None, ProblemKind.LEAKAGE, message)
+        self._places.append((split, image))
+        self._hashes.append(bits)
 
 
 def _orphan_labels(known: set[Path]) -> Iterator[LabelProblem]:
@@ -67,11 +92,14 @@ def _orphan_labels(known: set[Path]) -> Iterator[LabelProblem]:
                 yield LabelProblem(path, None, ProblemKind.MISSING_IMAGE, "no image belongs to this label file")
 
 
-def validate_dataset(dataset: Dataset | Path | str, *, on_progress: ProgressCallback | None = None) -> ValidationReport:
+def validate_dataset(
+    dataset: Dataset | Path | str, *, near_duplicates: bool = False, on_progress: ProgressCallback | None = None
+) -> ValidationReport:
     """Check every image and every label of a data set.
 
     Args:
         dataset: A data set, its `data.yaml`, or its folder.
+        near_duplicates: Also report pictures of the same scene in two splits; equal files are always reported.
         on_progress: Called with (images done, images in all).
 
     Raises:
@@ -80,15 +108,15 @@ def validate_dataset(dataset: Dataset | Path | str, *, on_progress: ProgressCall
     if not isinstance(dataset, Dataset):
         dataset = load_dataset(dataset)
     problems: list[LabelProblem] = []
-    seen: dict[bytes, tuple[str, Path]] = {}
-    label_files: dict[Path, Path] = {}
+    pictures = _Pictures(near_duplicates=near_duplicates)
+    owners: dict[Path, Path] = {}
     boxes = background = done = 0
     total = sum(len(images) for images in dataset.splits.values())
     for split, images in dataset.splits.items():
         for image in images:
-            problems += _image_problem(image, seen, split=split)
+            problems += pictures.problems_of(image, split=split)
             path = dataset.labels_path(image)
-            owner = label_files.setdefault(path, image)
+            owner = owners.setdefault(path, image)
             if owner != image:
                 message = f"belongs to {owner.name} and to {image.name}"
                 problems.append(LabelProblem(path, None, ProblemKind.DUPLICATE, message))
@@ -99,5 +127,5 @@ def validate_dataset(dataset: Dataset | Path | str, *, on_progress: ProgressCall
             done += 1
             if on_progress:
                 on_progress(done, total)
-    problems += _orphan_labels(set(label_files))
+    problems += _orphan_labels(set(owners))
     return ValidationReport(tuple(problems), total, boxes, background)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from yolotrt_lab.data.datasets import Dataset, load_dataset, write_data_yaml
 from yolotrt_lab.data.parts.scene import CLASS_NAMES, MIN_VISIBLE, Scene, render_scene
 from yolotrt_lab.data.staging import publish_folder, staging_folder
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, OutputError
 from yolotrt_lab.files import read_json, write_bytes, write_json, write_text
 from yolotrt_lab.types import ProgressCallback
 
@@ -181,6 +182,13 @@ def _draw_all(jobs: list[_Job], *, workers: int, on_progress: ProgressCallback |
     try:
         for _ in pool.map(_run_job, waiting, chunksize=4):
             step()
+    except BrokenProcessPool as error:
+        raise OutputError(
+            "A process that draws images ended before its work was done.",
+            expected=f"{workers} running processes",
+            got=error,
+            fix="Use workers=1; or, in a script, start the work below `if __name__ == '__main__':`.",
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
