@@ -40,6 +40,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Decides initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes that load images for a GPU.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads for the arithmetic [all cores].")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the run; replaced if it holds an earlier run.")] = Path(
         "runs/train"
     ),
@@ -76,6 +77,7 @@ def train(
         seed=seed,
         device=device,
         workers=workers,
+        threads=threads,
         output=output,
     )
     if data in _COURSE_DATA:
