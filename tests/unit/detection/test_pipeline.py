@@ -391,3 +391,11 @@ def test_the_pictures_tell_wrong_pipelines_apart(monkeypatch, name, wrong):
     found = Detector(ColorBackend(), class_names=NAMES).detect(picture((320, 200), red=box))
     is_right = found.class_ids.tolist() == [0] and np.allclose(found.xyxy[0], box, atol=7.5)
     assert is_right == (name is None)
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_network_without_inputs_or_outputs_is_refused(side):
+    backend = ColorBackend()
+    setattr(backend, side, ())
+    with pytest.raises(InputError, match="no input or no output"):
+        Detector(backend, class_names=NAMES)
