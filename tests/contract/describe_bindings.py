@@ -1,0 +1,99 @@
+"""Describe NVIDIA's TensorRT bindings as JSON: every public name, number and signature, and no prose.
+
+Run as a program inside an interpreter that can import `tensorrt_bindings`; prints the description to stdout. It depends
+on nothing but that module, because the bindings are imported in an interpreter of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+import types
+from typing import Any
+
+_SPECIAL_METHODS = ("__getitem__", "__setitem__", "__len__", "__bool__")
+_LEAKED_NAMES = ("attr", "value", "common_enter", "common_exit")
+_PREFIXES = re.compile(
+    r"\b(?:tensorrt_bindings\.tensorrt\.|nvinfer1::(?:\w+::)*|nvonnxparser::(?:\w+::)*|typing\.|typing_extensions\.|"
+    r"collections\.abc\.|detail::(?:\w+(?:::|<[^>]*>))*)"
+)
+
+
+def describe(module: types.ModuleType) -> dict[str, Any]:
+    """Return the public interface of the bindings."""
+    result: dict[str, Any] = {
+        "version": module.__version__,
+        "aliases": {},
+        "functions": {},
+        "enums": {},
+        "classes": {},
+    }
+    for name in sorted(vars(module)):
+        value = getattr(module, name)
+        if name.startswith("_") or name in _LEAKED_NAMES or inspect.ismodule(value):
+            continue
+        if inspect.isclass(value):
+            _describe_type(value, name, result)
+        elif hasattr(type(value), "__members__"):
+            result["aliases"][name] = f"{type(value).__name__}.{value.name}"
+        elif callable(value):
+            result["functions"][name] = _signatures(value, name)
+    return result
+
+
+def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
+    if hasattr(cls, "__members__"):
+        result["enums"][name] = {member: int(value) for member, value in cls.__members__.items()}
+        return
+    entry: dict[str, Any] = {
+        "bases": [base.__name__ for base in cls.__bases__ if not base.__name__.startswith("pybind11")],
+        "init": [text for text in _signatures(cls.__init__, "__init__") if "*args" not in text],
+        "methods": {},
+        "properties": {},
+        "constants": {},
+    }
+    for member, value in sorted(vars(cls).items()):
+        if member.startswith("_") and member not in _SPECIAL_METHODS:
+            continue
+        if inspect.isclass(value):
+            if value.__qualname__ == f"{name}.{member}":  # not an alias of another class's
+                _describe_type(value, f"{name}.{member}", result)
+        elif type(value).__name__ == "pybind11_static_property":
+            entry["constants"][member] = str(getattr(cls, member))
+        elif isinstance(value, property):
+            entry["properties"][member] = "r" if value.fset is None else "rw"
+        elif hasattr(type(value), "__members__"):
+            entry["constants"][member] = f"{type(value).__name__}.{value.name}"
+        elif callable(value) or isinstance(value, (staticmethod, classmethod)):
+            entry["methods"][member] = _signatures(value, member)
+    result["classes"][name] = {key: value for key, value in entry.items() if value != {}}
+
+
+def _signatures(function: Any, name: str) -> list[str]:
+    """Return every overload as `(name: type, ...) -> type`, without `self`."""
+    document = inspect.getdoc(function) or ""
+    found = []
+    for line in document.splitlines():
+        match = re.match(rf"(?:\d+\. )?{re.escape(name)}(\(.*\)(?: -> .*)?)\s*$", line.strip())
+        if match and match.group(1) not in ("(*args, **kwargs)",):
+            found.append(_tidy(match.group(1)))
+    if found:
+        return found
+    try:
+        return [str(inspect.signature(function)).replace("this, ", "")]
+    except (TypeError, ValueError):
+        return []
+
+
+def _tidy(signature: str) -> str:
+    text = _PREFIXES.sub("", signature).replace("IParserError", "ParserError")
+    return re.sub(r"^\(self(?:: [\w.]+)?(?:, )?", "(", text).removesuffix(" -> ")
+
+
+if __name__ == "__main__":
+    import tensorrt_bindings  # type: ignore[import-not-found]
+
+    json.dump(describe(tensorrt_bindings), sys.stdout, indent=1)
+    sys.stdout.write("\n")

@@ -1,0 +1,1 @@
+"""The emulated CUDA interfaces: PyCUDA's driver module and NVIDIA's `cuda.bindings`."""

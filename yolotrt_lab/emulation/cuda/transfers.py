@@ -1,0 +1,190 @@
+"""Copies between host and emulated device, shared by the PyCUDA and the `cuda.bindings` front ends."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yolotrt_lab.emulation.counters import CopyKind, Direction, recorder
+from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.memory import ByteArray, DeviceFault
+
+__all__ = ["HostBytes", "copy_d2d", "copy_d2h", "copy_h2d", "copy_h2h", "fill"]
+
+
+@dataclass(frozen=True, eq=False)
+class HostBytes:
+    """A stretch of host memory.
+
+    Attributes:
+        view: Its bytes; holding the view keeps the memory alive where its owner is known.
+        pinned: Whether it is page-locked.
+        owned: Whether the view keeps the memory alive. False for a bare pageable address.
+        dtype: NumPy type of the array it came from, None for a bare address.
+    """
+
+    view: ByteArray
+    pinned: bool
+    owned: bool
+    dtype: np.dtype[Any] | None = None
+
+    @classmethod
+    def from_buffer(cls, value: Any, *, writable: bool) -> HostBytes:
+        """Take a NumPy array or anything else with the buffer protocol.
+
+        Raises:
+            DeviceFault: It is not contiguous.
+            TypeError: It is no buffer, or a read-only one where a writable is needed.
+        """
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
+        if not isinstance(value, np.ndarray):
+            memory = memoryview(value)
+            dtype = None
+            array: np.ndarray[Any, Any] = np.frombuffer(memory, np.uint8)
+        else:
+            array, dtype = value, value.dtype
+        if writable and not array.flags.writeable:
+            raise TypeError("the destination is read-only")
+        if not (array.flags.c_contiguous or array.flags.f_contiguous):
+            raise DeviceFault("invalid value", "the host array is not contiguous; use numpy.ascontiguousarray")
+        flat = array.reshape(-1, order="A").view(np.uint8) if array.size else np.zeros(0, np.uint8)
+        pinned = device().pinned.locate(flat.ctypes.data, flat.nbytes) is not None
+        return cls(flat, pinned, owned=True, dtype=dtype)
+
+    @classmethod
+    def from_address(cls, address: int, nbytes: int) -> HostBytes:
+        """Take a bare host address.
+
+        Raises:
+            DeviceFault: It is null, or an address of the emulated device.
+        """
+        if address == 0 or device().heap.owns(address):
+            what = "the null pointer" if address == 0 else "device memory"
+            raise DeviceFault("invalid value", f"a host address is needed, but {address:#x} is {what}")
+        pinned = device().pinned.locate(address, nbytes)
+        if pinned is not None:
+            return cls(pinned, pinned=True, owned=True)
+        raw = (ctypes.c_uint8 * nbytes).from_address(address)
+        return cls(np.ctypeslib.as_array(raw), pinned=False, owned=False)
+
+
+def copy_h2d(target: int, source: HostBytes, *, stream: int | None = None) -> None:
+    """Copy host bytes to a device address; without a stream, wait for it.
+
+    A pageable source of an asynchronous copy is staged at once, as CUDA's driver does. A page-locked source is read
+    when the copy runs, so overwriting it too early corrupts what arrives.
+    """
+    nbytes, dtype = source.view.nbytes, source.dtype
+    _check_range(target, nbytes, what="the copy's destination")
+    staged = source.view if source.pinned or stream is None else source.view.copy()
+
+    def run() -> None:
+        allocation, offset = device().heap.locate(target, nbytes, what="a copy to the device")
+        allocation.payload[offset : offset + nbytes] = staged
+        allocation.mark_written(offset, nbytes)
+        allocation.dtype = dtype
+
+    _submit(run, "h2d", nbytes, pinned=source.pinned, stream=stream)
+
+
+def copy_d2h(target: HostBytes, source: int, *, stream: int | None = None) -> None:
+    """Copy device bytes to host memory; without a stream, wait for it.
+
+    An asynchronous copy arrives when the stream is synchronised. The exception is a bare pageable address: nobody keeps
+    that memory alive, so the copy is done at once, which is also what CUDA's documentation promises for it.
+    """
+    nbytes = target.view.nbytes
+    _check_range(source, nbytes, what="the copy's source")
+
+    def run() -> None:
+        allocation, offset = device().heap.locate(source, nbytes, what="a copy from the device")
+        _check_dtype(allocation.dtype, target.dtype)
+        target.view[:] = allocation.payload[offset : offset + nbytes]
+
+    _submit(run, "d2h", nbytes, pinned=target.pinned, stream=stream, at_once=not target.owned)
+
+
+def copy_d2d(target: int, source: int, nbytes: int, *, stream: int | None = None) -> None:
+    """Copy between two device addresses."""
+    _check_range(target, nbytes, what="the copy's destination")
+    _check_range(source, nbytes, what="the copy's source")
+
+    def run() -> None:
+        heap = device().heap
+        there, there_offset = heap.locate(target, nbytes, what="a copy on the device")
+        here, here_offset = heap.locate(source, nbytes, what="a copy on the device")
+        there.payload[there_offset : there_offset + nbytes] = here.payload[here_offset : here_offset + nbytes].copy()
+        if here.is_written(here_offset, nbytes):
+            there.mark_written(there_offset, nbytes)
+        there.dtype = here.dtype
+
+    _submit(run, "d2d", nbytes, pinned=True, stream=stream)
+
+
+def copy_h2h(target: HostBytes, source: HostBytes, *, stream: int | None = None) -> None:
+    """Copy between two host addresses."""
+
+    def run() -> None:
+        target.view[:] = source.view
+
+    pinned = target.pinned and source.pinned
+    at_once = not (target.owned and source.owned)
+    _submit(run, "h2h", source.view.nbytes, pinned=pinned, stream=stream, at_once=at_once)
+
+
+def fill(target: int, pattern: np.ndarray[Any, Any], count: int, *, stream: int | None = None) -> None:
+    """Set device memory to `count` repetitions of a pattern (one element of 1, 2 or 4 bytes)."""
+    nbytes = pattern.nbytes * count
+    _check_range(target, nbytes, what="memset's destination")
+
+    def run() -> None:
+        allocation, offset = device().heap.locate(target, nbytes, what="memset")
+        allocation.payload[offset : offset + nbytes] = np.repeat(pattern, count).view(np.uint8)
+        allocation.mark_written(offset, nbytes)
+        allocation.dtype = None
+
+    recorder.add("memsets")
+    scheduler = device().scheduler
+    with scheduler.lock:
+        if stream is None:
+            scheduler.run_before_default()
+            run()
+        else:
+            scheduler.enqueue(stream, run)
+
+
+def _submit(
+    run: Any, direction: Direction, nbytes: int, *, pinned: bool, stream: int | None, at_once: bool = False
+) -> None:
+    scheduler = device().scheduler
+    with scheduler.lock:
+        if stream is None:
+            scheduler.run_before_default()
+            run()
+        else:
+            operation = scheduler.enqueue(stream, run)
+            if at_once:
+                scheduler.run_until(operation)
+        handle = 0 if stream is None else scheduler.stream(stream).handle
+    recorder.copied(CopyKind(direction, stream is not None, pinned, handle), nbytes)
+
+
+def _check_range(address: int, nbytes: int, *, what: str) -> None:
+    """CUDA checks addresses and sizes when a copy is asked for, not when it runs."""
+    try:
+        device().heap.locate(address, nbytes, what=what)
+    except DeviceFault as fault:
+        raise DeviceFault("invalid value", fault.detail) from None
+
+
+def _check_dtype(on_device: np.dtype[Any] | None, on_host: np.dtype[Any] | None) -> None:
+    """A GPU would hand over the bytes and let the program misread them; say so instead. Raw bytes are fine."""
+    if on_device is None or on_host is None or on_device == on_host:
+        return
+    if on_host.itemsize == 1 and on_host.kind in "uiV":
+        return
+    raise DeviceFault("illegal address", f"the device memory holds {on_device} values, but the host array is {on_host}")

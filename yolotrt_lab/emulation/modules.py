@@ -1,0 +1,187 @@
+"""Makes `import tensorrt`, `import pycuda.driver` and `from cuda.bindings import runtime` find the emulation.
+
+A finder in front of Python's own serves the emulated modules. Modules of these names that were imported before are put
+aside and come back when the emulation is deactivated; whoever holds a reference to them, like PyTorch to
+`cuda.bindings`, keeps it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from yolotrt_lab.emulation.cuda import driver, pycuda_driver, runtime
+from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module
+from yolotrt_lab.errors import EmulationError
+
+__all__ = ["activate", "active_api", "deactivate"]
+
+_UNEMULATED_PYCUDA = ("characterize", "compiler", "cumath", "curandom", "elementwise", "gpuarray", "reduction", "scan")
+_PACKAGES = frozenset({"tensorrt", "pycuda", "cuda", "cuda.bindings"})
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, fill: Callable[[ModuleType], None]) -> None:
+        self._fill = fill
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._fill(module)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Serves the emulated modules.
+
+    Args:
+        fillers: What gives a module its content, by name.
+    """
+
+    def __init__(self, fillers: dict[str, Callable[[ModuleType], None]]) -> None:
+        self.fillers = fillers
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return how to make an emulated module, None for all others."""
+        fill = self.fillers.get(fullname)
+        if fill is None:
+            return None
+        return importlib.machinery.ModuleSpec(
+            fullname, _Loader(fill), origin="yolotrt_lab.emulation", is_package=fullname in _PACKAGES
+        )
+
+
+class _State:
+    """The activation in force."""
+
+    finder: _Finder | None = None
+    api: int | None = None
+    set_aside: dict[str, ModuleType]
+
+
+def active_api() -> int | None:
+    """Return the TensorRT version being emulated, None if the emulation is not active."""
+    return _State.api
+
+
+def activate(major: int) -> None:
+    """Let imports find the emulation of a TensorRT version, 10 or 11. Doing it again changes nothing."""
+    if _State.api == major:
+        return
+    deactivate()
+    _State.set_aside = {}
+    fillers = _fillers(major)
+    for name in fillers:
+        module = sys.modules.pop(name, None)
+        if module is not None:
+            _State.set_aside[name] = module
+            _unlink(name)
+    _State.finder, _State.api = _Finder(fillers), major
+    sys.meta_path.insert(0, _State.finder)
+
+
+def deactivate() -> None:
+    """Take the emulation out of the way of imports, and put back what was there before."""
+    finder = _State.finder
+    if finder is None:
+        return
+    with contextlib.suppress(ValueError):
+        sys.meta_path.remove(finder)
+    for name in finder.fillers:
+        if sys.modules.pop(name, None) is not None:
+            _unlink(name)
+    for name, module in _State.set_aside.items():
+        sys.modules[name] = module
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], child, module)
+    _State.finder, _State.api, _State.set_aside = None, None, {}
+
+
+def _unlink(name: str) -> None:
+    """Remove a module from its parent package, so that `from package import module` looks for it again."""
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        vars(sys.modules[parent]).pop(child, None)
+
+
+def _fillers(major: int) -> dict[str, Callable[[ModuleType], None]]:
+    api = build(major)
+    fillers: dict[str, Callable[[ModuleType], None]] = {
+        "tensorrt": lambda module: fill_module(module, api),
+        "tensorrt.tensorrt": lambda module: fill_module(module, api),
+        "pycuda": _fill_pycuda,
+        "pycuda.driver": lambda module: _copy(module, pycuda_driver),
+        "pycuda._driver": lambda module: _copy(module, pycuda_driver),
+        "pycuda.tools": _fill_pycuda_tools,
+        "pycuda.autoinit": _fill_pycuda_autoinit,
+        "cuda.bindings.runtime": lambda module: _copy(module, runtime),
+        "cuda.bindings.driver": lambda module: _copy(module, driver),
+        # The names cuda-python had before version 12.6.
+        "cuda.cudart": lambda module: _copy(module, runtime),
+        "cuda.cuda": lambda module: _copy(module, driver),
+    }
+    fillers |= {f"pycuda.{name}": _refuse_pycuda for name in _UNEMULATED_PYCUDA}
+    if not _is_installed("cuda.bindings"):
+        fillers |= {"cuda": _fill_package, "cuda.bindings": _fill_package}
+    return fillers
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _copy(module: ModuleType, source: ModuleType) -> None:
+    """Give an emulated module the public names of the module that implements it."""
+    vars(module).update({name: value for name, value in vars(source).items() if not name.startswith("_")})
+    module.__getattr__ = source.__getattr__  # type: ignore[method-assign]
+    module.__doc__ = source.__doc__
+
+
+def _fill_package(module: ModuleType) -> None:
+    module.__version__ = "13.0.0"  # type: ignore[attr-defined]
+
+
+def _fill_pycuda(module: ModuleType) -> None:
+    vars(module).update(VERSION=(2025, 1), VERSION_STATUS="", VERSION_TEXT="2025.1")
+
+
+def _fill_pycuda_tools(module: ModuleType) -> None:
+    def make_default_context(ctx_maker: Callable[[Any], Any] | None = None) -> Any:
+        """Make a context on device 0 and make it current."""
+        owner = pycuda_driver.Device(0)
+        return owner.make_context() if ctx_maker is None else ctx_maker(owner)
+
+    def clear_context_caches() -> None:
+        """Forget what was cached for the current context: nothing."""
+
+    vars(module).update(make_default_context=make_default_context, clear_context_caches=clear_context_caches)
+
+
+def _fill_pycuda_autoinit(module: ModuleType) -> None:
+    """Do what importing `pycuda.autoinit` does: make a context for the rest of the process."""
+    pycuda_driver.init()
+    context = pycuda_driver.Device(0).make_context()
+    vars(module).update(context=context, device=context.get_device())
+    atexit.register(context.detach)
+
+
+def _refuse_pycuda(module: ModuleType) -> None:
+    def refuse(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise EmulationError(
+            f"{module.__name__}.{name} is not emulated: it compiles and runs CUDA code.",
+            fix="Run this on a machine with an NVIDIA GPU, or compute with NumPy.",
+        )
+
+    module.__getattr__ = refuse  # type: ignore[method-assign]

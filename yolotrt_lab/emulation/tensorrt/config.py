@@ -1,0 +1,294 @@
+"""The emulated builder configuration."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.tensorrt.logging import Reporter
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.profile import IOptimizationProfile
+from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
+from yolotrt_lab.errors import EmulationError
+
+__all__ = ["IBuilderConfig", "IOptimizationProfile"]
+
+_REFUSED_FLAGS = {
+    "REFIT": "makes weights replaceable",
+    "REFIT_IDENTICAL": "makes weights replaceable by the same ones",
+    "REFIT_INDIVIDUAL": "makes chosen weights replaceable",
+    "STRIP_PLAN": "leaves the weights out of the plan",
+    "WEIGHTLESS": "leaves the weights out of the plan",
+    "WEIGHT_STREAMING": "streams weights from host memory",
+    "VERSION_COMPATIBLE": "makes a plan that later versions can load",
+    "EXCLUDE_LEAN_RUNTIME": "leaves the runtime out of a version compatible plan",
+    "SAFETY_SCOPE": "restricts the network to the safety runtime",
+    "DIRECT_IO": "forbids reformatting at inputs and outputs",
+    "FP8": "allows FP8 kernels",
+    "INT4": "allows 4-bit integer weights",
+    "FP4": "allows FP4 kernels",
+    "SPARSE_WEIGHTS": "allows kernels for 2:4 sparse weights",
+    "EDITABLE_TIMING_CACHE": "makes the timing cache editable",
+    "ERROR_ON_TIMING_CACHE_MISS": "fails when a kernel has to be timed",
+}
+
+
+def _idle_setting(name: str, default: Any, document: str) -> Any:
+    """Return a property that keeps a value and says in the log that the value changes nothing here.
+
+    The default is a plain value, or the names of an enum and its member.
+    """
+
+    def read(self: IBuilderConfig) -> Any:
+        initial = getattr(getattr(self._api, default[0]), default[1]) if isinstance(default, tuple) else default
+        return self._settings.get(name, initial)
+
+    def write(self: IBuilderConfig, value: Any) -> None:
+        if value != read(self):
+            self._reporter.warning(f"[emulation] IBuilderConfig.{name} has no effect on the CPU.")
+        self._settings[name] = value
+
+    return property(read, write, doc=document)
+
+
+def _fixed_setting(name: str, enum: str, member: str, document: str) -> Any:
+    """Return a property that allows one value only, because any other would change what an engine is."""
+
+    def read(self: IBuilderConfig) -> Any:
+        return getattr(getattr(self._api, enum), member)
+
+    def write(self: IBuilderConfig, value: Any) -> None:
+        if value != read(self):
+            raise EmulationError(
+                f"IBuilderConfig.{name} = {value} is not emulated.", expected=read(self), got=value, fix="Leave it."
+            )
+
+    return property(read, write, doc=document)
+
+
+class IBuilderConfig(ApiObject):
+    """How to build an engine."""
+
+    def _setup(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the defaults."""
+        self._flags = 1 << int(self._api.BuilderFlag.TF32)
+        self._settings: dict[str, Any] = {}
+        self._pools: dict[int, int] = {}
+        self._profiles: list[Any] = []
+        self._timing_cache: Any = None
+        self._calibrator: Any = None
+        self._calibration_profile: Any = None
+        self._quantization_flags = 0
+        self._monitor: Any = None
+        self._verbosity = self._api.ProfilingVerbosity.LAYER_NAMES_ONLY
+        self._preview: set[int] = set()
+        self._tactic_sources = (1 << len(self._api.TacticSource.__members__)) - 1
+
+    # Flags
+
+    @property
+    def flags(self) -> int:
+        """The builder flags as bits."""
+        return self._flags
+
+    @flags.setter
+    def flags(self, value: int) -> None:
+        for name, flag in self._api.BuilderFlag.__members__.items():
+            if int(value) >> int(flag) & 1:
+                self._check_flag(name)
+        self._flags = int(value)
+
+    def set_flag(self, flag: Any) -> None:
+        """Set a flag."""
+        self._check_flag(flag.name)
+        self._flags |= 1 << int(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        """Clear a flag."""
+        self._flags &= ~(1 << int(flag))
+
+    def get_flag(self, flag: Any) -> bool:
+        """Return whether a flag is set."""
+        return bool(self._flags >> int(flag) & 1)
+
+    def _has_flag(self, name: str) -> bool:
+        """Return whether a flag is set, False if this version has no such flag."""
+        flag = self._api.BuilderFlag.__members__.get(name)
+        return flag is not None and self.get_flag(flag)
+
+    def _check_flag(self, name: str) -> None:
+        if name in _REFUSED_FLAGS:
+            raise EmulationError(
+                f"BuilderFlag.{name} is not emulated: on a GPU it {_REFUSED_FLAGS[name]}.",
+                fix="Run this on a machine with an NVIDIA GPU and TensorRT, or do without the flag.",
+            )
+
+    # Profiles, memory, timing cache
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        """Add a profile and return its index; -1 if it is not valid."""
+        if not profile:
+            self._reporter.usage_error(
+                "IBuilderConfig::addOptimizationProfile",
+                "Parameter check failed, condition: profile->isValid(). "
+                "Specified optimization profiles must satisfy MIN<=OPT<=MAX.",
+            )
+            return -1
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        """How many profiles were added."""
+        return len(self._profiles)
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
+        """Limit a memory pool; OpenVINO's kernels need no pools, so the limit is only remembered."""
+        if pool_size < 0:
+            self._reporter.usage_error("IBuilderConfig::setMemoryPoolLimit", "poolSize >= 0")
+            return
+        self._pools[int(pool)] = pool_size
+
+    def get_memory_pool_limit(self, pool: Any) -> int:
+        """Return a memory pool's limit; by default all device memory."""
+        workspace = pool == self._api.MemoryPoolType.WORKSPACE
+        return self._pools.get(int(pool), device().heap.capacity if workspace else 0)
+
+    def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
+        """Return a timing cache with this content, a new one for b"", None if the content is no timing cache."""
+        cache = read_timing_cache(self._api, bytes(serialized_timing_cache))
+        if cache is None:
+            text = "Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match"
+            self._reporter.error("IBuilderConfig::createTimingCache", text, code=1, kind="Serialization")
+        return cache
+
+    def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
+        """Use a timing cache; refuse one of another version or, unless told otherwise, another device."""
+        if not cache._fits(ignore_device=ignore_mismatch):
+            text = "Timing cache was generated by another version of TensorRT or for another device."
+            self._reporter.usage_error("IBuilderConfig::setTimingCache", text)
+            return False
+        self._timing_cache = cache
+        return True
+
+    def get_timing_cache(self) -> Any:
+        """Return the timing cache in use, or None."""
+        return self._timing_cache
+
+    # Observation
+
+    @property
+    def profiling_verbosity(self) -> Any:
+        """How much the inspector can tell about the engine."""
+        return self._verbosity
+
+    @profiling_verbosity.setter
+    def profiling_verbosity(self, value: Any) -> None:
+        self._verbosity = value
+
+    @property
+    def progress_monitor(self) -> Any:
+        """Who is told about the build's progress, and may cancel it."""
+        return self._monitor
+
+    @progress_monitor.setter
+    def progress_monitor(self, value: Any) -> None:
+        self._monitor = value
+
+    # Classic quantization, TensorRT 10
+
+    @property
+    def int8_calibrator(self) -> Any:
+        """The calibrator of a weakly typed INT8 build."""
+        return self._calibrator
+
+    @int8_calibrator.setter
+    def int8_calibrator(self, value: Any) -> None:
+        self._calibrator = value
+
+    def set_calibration_profile(self, profile: Any) -> bool:
+        """Set the shapes used for calibration; its opt shapes count."""
+        self._calibration_profile = profile
+        return bool(profile)
+
+    def get_calibration_profile(self) -> Any:
+        """Return the calibration profile, or None."""
+        return self._calibration_profile
+
+    @property
+    def quantization_flags(self) -> int:
+        """The quantization flags as bits."""
+        return self._quantization_flags
+
+    @quantization_flags.setter
+    def quantization_flags(self, value: int) -> None:
+        self._quantization_flags = int(value)
+
+    def set_quantization_flag(self, flag: Any) -> None:
+        """Set a quantization flag; the emulation always calibrates before fusion."""
+        self._quantization_flags |= 1 << int(flag)
+
+    def clear_quantization_flag(self, flag: Any) -> None:
+        """Clear a quantization flag."""
+        self._quantization_flags &= ~(1 << int(flag))
+
+    def get_quantization_flag(self, flag: Any) -> bool:
+        """Return whether a quantization flag is set."""
+        return bool(self._quantization_flags >> int(flag) & 1)
+
+    # What the CPU has no use for
+
+    avg_timing_iterations = _idle_setting("avg_timing_iterations", 1, "How often a kernel is timed.")
+    builder_optimization_level = _idle_setting("builder_optimization_level", 3, "How hard to search for kernels.")
+    max_aux_streams = _idle_setting("max_aux_streams", -1, "How many extra streams an engine may use.")
+    max_num_tactics = _idle_setting("max_num_tactics", -1, "How many kernels to try.")
+    l2_limit_for_tiling = _idle_setting("l2_limit_for_tiling", 0, "How much L2 cache tiling may use.")
+    profile_stream = _idle_setting("profile_stream", 0, "The stream kernels are timed on.")
+    tiling_optimization_level = _idle_setting(
+        "tiling_optimization_level", ("TilingOptimizationLevel", "NONE"), "How hard to search for tilings."
+    )
+    engine_capability = _fixed_setting("engine_capability", "EngineCapability", "STANDARD", "The runtime's kind.")
+    default_device_type = _fixed_setting("default_device_type", "DeviceType", "GPU", "Where layers run.")
+    hardware_compatibility_level = _fixed_setting(
+        "hardware_compatibility_level", "HardwareCompatibilityLevel", "NONE", "Which other devices may load the plan."
+    )
+    runtime_platform = _fixed_setting("runtime_platform", "RuntimePlatform", "SAME_AS_BUILD", "Which system loads it.")
+
+    @property
+    def DLA_core(self) -> int:
+        """The DLA core: none."""
+        return -1
+
+    @DLA_core.setter
+    def DLA_core(self, value: int) -> NoReturn:
+        raise EmulationError("A deep learning accelerator (DLA) is not emulated.", fix="Leave DLA_core alone.")
+
+    def can_run_on_DLA(self, layer: Any) -> bool:
+        """Return whether a layer can run on a DLA: no."""
+        return False
+
+    def set_tactic_sources(self, tactic_sources: int) -> bool:
+        """Choose the libraries kernels come from; here they all come from OpenVINO."""
+        self._reporter.warning("[emulation] IBuilderConfig.set_tactic_sources has no effect on the CPU.")
+        self._tactic_sources = tactic_sources
+        return True
+
+    def get_tactic_sources(self) -> int:
+        """Return the libraries kernels come from as bits."""
+        return self._tactic_sources
+
+    def set_preview_feature(self, feature: Any, enable: bool) -> None:
+        """Turn a preview feature on or off."""
+        self._reporter.warning("[emulation] IBuilderConfig.set_preview_feature has no effect on the CPU.")
+        if enable:
+            self._preview.add(int(feature))
+        else:
+            self._preview.discard(int(feature))
+
+    def get_preview_feature(self, feature: Any) -> bool:
+        """Return whether a preview feature is on."""
+        return int(feature) in self._preview

@@ -1,0 +1,307 @@
+"""The emulated engine: a loaded plan."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+from yolotrt_lab.emulation.device import core
+from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
+from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
+from yolotrt_lab.emulation.tensorrt.logging import Reporter
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.plan_format import PlanHead, TensorRecord
+from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
+from yolotrt_lab.errors import EmulationError
+
+__all__ = ["ICudaEngine"]
+
+_WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "INT32": "INT32", "INT64": "INT64"}
+
+
+class ICudaEngine(ApiObject):
+    """A compiled network. Contexts made from it run it."""
+
+    def _setup(self, reporter: Reporter, head: PlanHead, blob: bytes, compiled: Any, plan: bytes) -> None:
+        self._reporter = reporter
+        self._head = head
+        self._blob = blob
+        self._compiled = compiled
+        self._plan = plan
+        self._records = {record.name: record for record in head.tensors}
+        self._lock = threading.Lock()
+        self._profiling_model: Any = None
+        self._layer_cache: tuple[EngineLayer, ...] | None = None
+        self._shape_cache: dict[tuple[Shape, ...], dict[str, Shape]] = {}
+
+    # What contexts and the inspector need
+
+    def _layers(self) -> tuple[EngineLayer, ...]:
+        with self._lock:
+            if self._layer_cache is None:
+                self._layer_cache = engine_layers(self._compiled, self._head.nodes)
+            return self._layer_cache
+
+    def _profiling(self) -> Any:
+        """Return a second compiled model that measures its layers; measuring costs time, so it is made on demand."""
+        with self._lock:
+            if self._profiling_model is None:
+                settings = compile_settings(self._head.precision_hint, profiling=True)
+                self._profiling_model = core().import_model(self._blob, "CPU", settings)
+            return self._profiling_model
+
+    def _output_shapes(self, inputs: dict[str, Shape]) -> dict[str, Shape]:
+        """Return the shapes of all outputs for concrete input shapes.
+
+        By the rule worked out when the plan was built; if there is none, by running the network once on zeros.
+        """
+        outputs = [record for record in self._head.tensors if record.mode == "OUTPUT"]
+        if all(-1 not in record.shape for record in outputs):
+            return {record.name: record.shape for record in outputs}
+        if self._head.shape_rules:
+            size = self._moving_size(inputs)
+            return {
+                name: tuple(factor * size + offset for factor, offset in rule)
+                for name, rule in self._head.shape_rules.items()
+            }
+        key = tuple(inputs[name] for name in sorted(inputs))
+        if key not in self._shape_cache:
+            self._shape_cache[key] = self._shapes_by_running(inputs)
+        return self._shape_cache[key]
+
+    def _moving_size(self, inputs: dict[str, Shape]) -> int:
+        for record in self._head.tensors:
+            if record.mode == "INPUT" and -1 in record.shape:
+                return inputs[record.name][record.shape.index(-1)]
+        raise EmulationError("The plan has a rule for output shapes but no dynamic input.", fix="Build it again.")
+
+    def _shapes_by_running(self, inputs: dict[str, Shape]) -> dict[str, Shape]:
+        import openvino
+
+        request = self._compiled.create_infer_request()
+        for name, shape in inputs.items():
+            element_type = self._compiled.input(name).get_element_type()
+            tensor = openvino.Tensor(element_type, openvino.Shape(list(shape)))
+            tensor.data[:] = 0
+            request.set_tensor(name, tensor)
+        request.infer()
+        outputs = [record.name for record in self._head.tensors if record.mode == "OUTPUT"]
+        return {name: tuple(request.get_tensor(name).get_shape()) for name in outputs}
+
+    def _profile_range(self, name: str, profile_index: int) -> ShapeRange | None:
+        if not 0 <= profile_index < len(self._head.profiles):
+            return None
+        return self._head.profiles[profile_index].get(name)
+
+    def _record(self, where: str, name: str) -> TensorRecord | None:
+        record = self._records.get(name)
+        if record is None:
+            text = f"Given invalid tensor name: {name}. Get valid tensor names with getIOTensorName()"
+            self._reporter.usage_error(f"ICudaEngine::{where}", text)
+        return record
+
+    # Facts
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self._head.network_name
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers run; fewer than the network has, since layers are fused."""
+        return len(self._layers())
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        """How many optimization profiles there are; at least one."""
+        return len(self._head.profiles)
+
+    @property
+    def profiling_verbosity(self) -> Any:
+        """How much the inspector tells."""
+        return getattr(self._api.ProfilingVerbosity, self._head.verbosity)
+
+    @property
+    def engine_capability(self) -> Any:
+        """The kind of runtime the engine needs: the standard one."""
+        return self._api.EngineCapability.STANDARD
+
+    @property
+    def hardware_compatibility_level(self) -> Any:
+        """Which other devices may load the plan: none."""
+        return self._api.HardwareCompatibilityLevel.NONE
+
+    @property
+    def refittable(self) -> bool:
+        """Whether weights can be replaced: no."""
+        return False
+
+    @property
+    def has_implicit_batch_dimension(self) -> bool:
+        """Whether the batch dimension is implicit: never."""
+        return False
+
+    @property
+    def num_aux_streams(self) -> int:
+        """How many extra streams an inference uses: none."""
+        return 0
+
+    @property
+    def tactic_sources(self) -> int:
+        """The libraries kernels come from as bits."""
+        return (1 << len(self._api.TacticSource.__members__)) - 1
+
+    @property
+    def streamable_weights_size(self) -> int:
+        """How many bytes of weights could be streamed: none."""
+        return 0
+
+    @functools.cached_property
+    def _activation_bytes(self) -> int:
+        """The most bytes of intermediate tensors alive at once at the largest shapes, in execution order."""
+        layers = self._layers()
+        io_names = set(self._records)
+        largest = self._largest_batch()
+        last_use = {tensor.name: index for index, layer in enumerate(layers) for tensor in layer.inputs}
+        alive: dict[str, int] = {}
+        peak = 0
+        for index, layer in enumerate(layers):
+            for tensor in layer.outputs:
+                if tensor.name not in io_names:
+                    sizes = [largest if size == -1 else size for size in tensor.dimensions]
+                    alive[tensor.name] = math.prod(sizes) * _BYTES.get(tensor.dtype, 4)
+            peak = max(peak, sum(alive.values()))
+            for name in [name for name in alive if last_use.get(name, index) <= index]:
+                del alive[name]
+        return peak
+
+    def _largest_batch(self) -> int:
+        sizes = [shapes[2][0] for profile in self._head.profiles for shapes in profile.values() if shapes[2]]
+        return max(sizes, default=1)
+
+    @property
+    def device_memory_size(self) -> int:
+        """How many bytes of intermediate tensors a context needs."""
+        return self._activation_bytes
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        """How many bytes of intermediate tensors a context needs."""
+        return self._activation_bytes
+
+    def get_device_memory_size_for_profile(self, profile_index: int) -> int:
+        """Return how many bytes of intermediate tensors a context needs with a profile."""
+        return self._activation_bytes
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        """Return how many bytes of intermediate tensors a context needs with a profile."""
+        return self._activation_bytes
+
+    @property
+    def error_recorder(self) -> Any:
+        """The error recorder."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.own_recorder = value
+
+    # Inputs and outputs
+
+    @property
+    def num_io_tensors(self) -> int:
+        """How many inputs and outputs there are."""
+        return len(self._head.tensors)
+
+    def get_tensor_name(self, index: int) -> str | None:
+        """Return the name of an input or output, None if there are not so many."""
+        if 0 <= index < len(self._head.tensors):
+            return self._head.tensors[index].name
+        text = f"Parameter check failed, condition: index >= 0 && index < getNbIOTensors(). index is {index}."
+        self._reporter.usage_error("ICudaEngine::getIOTensorName", text)
+        return None
+
+    def __getitem__(self, arg0: int) -> str:
+        if not 0 <= arg0 < len(self._head.tensors):
+            raise IndexError("Out of bounds")
+        return self._head.tensors[arg0].name
+
+    def get_tensor_mode(self, name: str) -> Any:
+        """Return whether a tensor is an input or an output; NONE if there is no such tensor."""
+        record = self._records.get(name)
+        return getattr(self._api.TensorIOMode, "NONE" if record is None else record.mode)
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        """Return a tensor's data type."""
+        record = self._record("getTensorDataType", name)
+        return self._api.DataType.FLOAT if record is None else getattr(self._api.DataType, record.dtype)
+
+    def get_tensor_shape(self, name: str) -> Any:
+        """Return a tensor's dimensions, -1 where they are dynamic."""
+        record = self._record("getTensorShape", name)
+        return self._api.Dims(() if record is None else record.shape)
+
+    def get_tensor_location(self, name: str) -> Any:
+        """Return where a tensor has to be: on the device."""
+        self._record("getTensorLocation", name)
+        return self._api.TensorLocation.DEVICE
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
+        """Return least, preferred and greatest shape of an input in a profile; empty if there is none."""
+        if self._record("getProfileShape", name) is None:
+            return []
+        shapes = self._profile_range(name, profile_index)
+        return [] if shapes is None else [self._api.Dims(shape) for shape in shapes]
+
+    def get_tensor_format(self, name: str, profile_index: int = 0) -> Any:
+        """Return a tensor's memory format: linear."""
+        self._record("getTensorFormat", name)
+        return self._api.TensorFormat.LINEAR
+
+    def get_tensor_format_desc(self, name: str, profile_index: int = 0) -> str:
+        """Return a tensor's memory format in words."""
+        record = self._record("getTensorFormatDesc", name)
+        return "" if record is None else f"Row major linear {_WORDS.get(record.dtype, record.dtype)} format"
+
+    def get_tensor_bytes_per_component(self, name: str, profile_index: int = 0) -> int:
+        """Return the bytes of one vector component; -1, as tensors are not vectorised."""
+        return -1
+
+    def get_tensor_components_per_element(self, name: str, profile_index: int = 0) -> int:
+        """Return the components of one vector; -1, as tensors are not vectorised."""
+        return -1
+
+    def get_tensor_vectorized_dim(self, name: str, profile_index: int = 0) -> int:
+        """Return the vectorised dimension; -1, as tensors are not vectorised."""
+        return -1
+
+    def is_shape_inference_io(self, name: str) -> bool:
+        """Return whether a tensor's values decide shapes: never."""
+        return False
+
+    def is_debug_tensor(self, name: str) -> bool:
+        """Return whether a tensor was marked for debugging: never."""
+        return False
+
+    # What comes out of an engine
+
+    def create_execution_context(self, strategy: Any = None, runtime_config: Any = None) -> Any:
+        """Return a context that runs the engine."""
+        static = self._api.ExecutionContextAllocationStrategy.STATIC
+        if strategy is not None and isinstance(strategy, type(static)) and strategy != static:
+            self._reporter.warning("[emulation] Allocation strategies have no effect: OpenVINO manages its memory.")
+        return self._api.IExecutionContext._create(self._reporter.child(), self)
+
+    def create_engine_inspector(self) -> Any:
+        """Return an inspector that tells about the layers."""
+        return self._api.EngineInspector._create(self._reporter.child(), self)
+
+    def serialize(self) -> Any:
+        """Return the plan."""
+        return self._api.IHostMemory._of(self._plan)
+
+
+_BYTES = {"FP32": 4, "FP16": 2, "BF16": 2, "Int8": 1, "Int32": 4, "Int64": 8, "Bool": 1}

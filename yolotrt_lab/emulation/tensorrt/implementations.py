@@ -1,0 +1,66 @@
+"""Every emulated class by NVIDIA's name."""
+
+from __future__ import annotations
+
+from yolotrt_lab.emulation.tensorrt.builder import Builder
+from yolotrt_lab.emulation.tensorrt.config import IBuilderConfig, IOptimizationProfile
+from yolotrt_lab.emulation.tensorrt.context import IExecutionContext
+from yolotrt_lab.emulation.tensorrt.engine import ICudaEngine
+from yolotrt_lab.emulation.tensorrt.inspector import EngineInspector
+from yolotrt_lab.emulation.tensorrt.interfaces import (
+    IInt8Calibrator,
+    IInt8EntropyCalibrator,
+    IInt8EntropyCalibrator2,
+    IInt8LegacyCalibrator,
+    IInt8MinMaxCalibrator,
+    IOutputAllocator,
+    IProfiler,
+    IProgressMonitor,
+    Profiler,
+)
+from yolotrt_lab.emulation.tensorrt.logging import IErrorRecorder, ILogger, Logger
+from yolotrt_lab.emulation.tensorrt.network import ILayer, INetworkDefinition, ITensor
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.parser import OnnxParser, ParserError
+from yolotrt_lab.emulation.tensorrt.runtime import Runtime
+from yolotrt_lab.emulation.tensorrt.timing_cache import ITimingCache
+from yolotrt_lab.emulation.tensorrt.values import Dims, Dims2, Dims3, Dims4, DimsHW, IHostMemory, Weights
+
+__all__ = ["IMPLEMENTATIONS"]
+
+_CLASSES: tuple[type[ApiObject], ...] = (
+    Builder,
+    Dims,
+    Dims2,
+    Dims3,
+    Dims4,
+    DimsHW,
+    EngineInspector,
+    IBuilderConfig,
+    ICudaEngine,
+    IErrorRecorder,
+    IExecutionContext,
+    IHostMemory,
+    IInt8Calibrator,
+    IInt8EntropyCalibrator,
+    IInt8EntropyCalibrator2,
+    IInt8LegacyCalibrator,
+    IInt8MinMaxCalibrator,
+    ILayer,
+    ILogger,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IOutputAllocator,
+    IProfiler,
+    IProgressMonitor,
+    ITensor,
+    ITimingCache,
+    Logger,
+    OnnxParser,
+    ParserError,
+    Profiler,
+    Runtime,
+    Weights,
+)
+
+IMPLEMENTATIONS: dict[str, type[ApiObject]] = {cls.__name__: cls for cls in _CLASSES}

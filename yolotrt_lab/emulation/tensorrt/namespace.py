@@ -1,0 +1,202 @@
+"""Builds the content of the emulated `tensorrt` module for one version.
+
+NVIDIA's description decides what exists; the implementations decide what works. Every class a program sees is made
+here: it inherits an implementation, checks arguments by NVIDIA's signatures, hides what the version lacks, and refuses,
+with an explanation, what is not implemented.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from types import FunctionType, ModuleType
+from typing import Any
+
+from yolotrt_lab.emulation.tensorrt.enums import ApiEnum, make_enum
+from yolotrt_lab.emulation.tensorrt.functions import module_functions
+from yolotrt_lab.emulation.tensorrt.implementations import IMPLEMENTATIONS
+from yolotrt_lab.emulation.tensorrt.objects import ApiMeta, ApiObject, Hidden, Unemulated, missing_attribute
+from yolotrt_lab.emulation.tensorrt.signatures import checked
+from yolotrt_lab.errors import EmulationError, InputError
+
+__all__ = ["API_VERSIONS", "Api", "build", "fill_module", "requested_api", "vendor_description"]
+
+API_VERSIONS = (10, 11)
+
+
+def requested_api() -> int:
+    """Return the TensorRT version to emulate: `YOLOTRT_TRT_API`, or 10.
+
+    Raises:
+        InputError: The variable names another version.
+    """
+    text = os.environ.get("YOLOTRT_TRT_API", "10")
+    if text not in {str(version) for version in API_VERSIONS}:
+        raise InputError("YOLOTRT_TRT_API names no TensorRT version that is emulated.", expected="10 or 11", got=text)
+    return int(text)
+
+
+@functools.cache
+def vendor_description(major: int) -> Mapping[str, Any]:
+    """Return the description of NVIDIA's bindings: version, enums, classes, functions, aliases."""
+    source = resources.files("yolotrt_lab.emulation.tensorrt") / "vendor_api" / f"api_{major}.json"
+    description: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    return description
+
+
+class Api:
+    """The classes, enums and functions of one TensorRT version, as attributes.
+
+    Attributes:
+        major: 10 or 11.
+        version: The full version.
+        types: Every class and enum by NVIDIA's name; nested ones as "ILogger.Severity".
+        names: Everything the module offers, by name.
+    """
+
+    def __init__(self, major: int) -> None:
+        self.major = major
+        self.vendor = vendor_description(major)
+        self.version: str = self.vendor["version"]
+        self.types: dict[str, type] = {}
+        self.names: dict[str, Any] = {"__version__": self.version}
+        self._make_enums()
+        for name in self.vendor["classes"]:
+            if name in IMPLEMENTATIONS:
+                self._class(name)
+        self._finish_names()
+
+    def __getattr__(self, name: str) -> Any:
+        found = vars(self).get("types", {}).get(name)
+        if found is None:
+            raise AttributeError(name)
+        return found
+
+    def _make_enums(self) -> None:
+        for name, numbers in self.vendor["enums"].items():
+            document = f"TensorRT's {name}, with the numbers of version {self.version}."
+            self.types[name] = make_enum(name, numbers, document=document)
+
+    def _class(self, name: str) -> type:
+        if name in self.types:
+            return self.types[name]
+        entry = self.vendor["classes"][name]
+        implementation = IMPLEMENTATIONS[name]
+        parents = [self._class(base) for base in entry["bases"] if base in IMPLEMENTATIONS]
+        constructible = bool(entry["init"])
+        members: dict[str, Any] = {
+            "__doc__": implementation.__doc__,
+            "__module__": "tensorrt.tensorrt",
+            "__qualname__": name,
+            "_api": self,
+            "_api_name": name,
+            "_is_api_class": True,
+            "_constructible": constructible,
+        }
+        members.update(self._members(name, implementation))
+        if constructible:
+            members["__init__"] = checked(
+                implementation.__init__,
+                name="__init__",
+                class_name=name,
+                overloads=entry["init"],
+                types=self.types,
+            )
+        members.update(self._constants(name, entry))
+        made = ApiMeta(name, (implementation, *parents), members)
+        self.types[name] = made
+        return made
+
+    def _members(self, name: str, implementation: type[ApiObject]) -> dict[str, Any]:
+        methods, properties = self._vendor_members(name)
+        members: dict[str, Any] = {}
+        for member, overloads in methods.items():
+            found = inspect.getattr_static(implementation, member, None)
+            if isinstance(found, FunctionType):
+                members[member] = checked(found, name=member, class_name=name, overloads=overloads, types=self.types)
+            elif found is None:
+                members[member] = Unemulated(name, member, "method")
+        for member in properties:
+            if inspect.getattr_static(implementation, member, None) is None:
+                members[member] = Unemulated(name, member, "property")
+        for member in dir(implementation):
+            known = member in methods or member in properties
+            if not member.startswith("_") and not known and not hasattr(_builtin_base(implementation), member):
+                members[member] = Hidden(name, member)
+        return members
+
+    def _vendor_members(self, name: str) -> tuple[dict[str, list[str]], set[str]]:
+        """Return the methods and properties NVIDIA's class has, inherited ones included."""
+        entry = self.vendor["classes"][name]
+        methods: dict[str, list[str]] = {}
+        properties: set[str] = set()
+        for base in entry["bases"]:
+            inherited_methods, inherited_properties = self._vendor_members(base)
+            methods.update(inherited_methods)
+            properties |= inherited_properties
+        methods.update(entry.get("methods", {}))
+        return methods, properties | set(entry.get("properties", {}))
+
+    def _constants(self, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+        constants: dict[str, Any] = {}
+        for qualified, nested in self.types.items():
+            owner, dot, short = qualified.rpartition(".")
+            if dot and owner == name:
+                constants[short] = nested
+        for constant, text in entry.get("constants", {}).items():
+            enum_name, _, member = text.partition(".")
+            enum = self.types.get(f"{name}.{enum_name}") or self.types.get(f"ILogger.{enum_name}")
+            constants[constant] = int(text) if enum is None else getattr(enum, member)
+        return constants
+
+    def _finish_names(self) -> None:
+        self.names.update({name: made for name, made in self.types.items() if "." not in name})
+        for alias, text in self.vendor["aliases"].items():
+            enum_name, _, member = text.partition(".")
+            self.names[alias] = getattr(self.types[enum_name], member)
+        offered = module_functions(self)
+        self.names.update({name: offered[name] for name in self.vendor["functions"] if name in offered})
+        data_type: Any = self.types["DataType"]
+        sizes = _item_sizes(self)
+        data_type.itemsize = property(lambda this: sizes.get(this), doc="Size of one element in bytes.")
+        logger: Any = self.types["Logger"]
+        logger.Severity = self.types["ILogger.Severity"]
+
+
+def _builtin_base(implementation: type) -> type:
+    """Return the built-in type an implementation inherits, whose methods are not NVIDIA's business."""
+    return bytes if issubclass(implementation, bytes) else object
+
+
+def _item_sizes(api: Api) -> dict[ApiEnum, float]:
+    sizes = {
+        "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8,
+        "bool": 1, "uint8": 1, "fp8": 1, "int4": 0.5, "fp4": 0.5,
+    }  # fmt: skip
+    return {api.names[name]: size for name, size in sizes.items()}
+
+
+@functools.cache
+def build(major: int) -> Api:
+    """Return the namespace of one TensorRT version; made once."""
+    return Api(major)
+
+
+def fill_module(module: ModuleType, api: Api) -> None:
+    """Give a module the emulated content."""
+    vars(module).update(api.names)
+
+    def refuse(name: str) -> Any:
+        if name in api.vendor["classes"] or name in api.vendor["functions"]:
+            raise EmulationError(
+                f"tensorrt.{name} is not emulated: TensorRT {api.version} has it, its emulation does not.",
+                fix="Run this on a machine with an NVIDIA GPU and TensorRT, or do without it.",
+            )
+        raise missing_attribute(f"module '{module.__name__}'", name)
+
+    module.__getattr__ = refuse  # type: ignore[method-assign]
+    module.__doc__ = f"Emulation of TensorRT {api.version} on the CPU by OpenVINO. Not NVIDIA's software."

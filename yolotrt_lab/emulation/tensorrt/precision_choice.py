@@ -1,0 +1,94 @@
+"""Decides in which arithmetic an emulated engine runs, by TensorRT's rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from yolotrt_lab.errors import EmulationError
+
+__all__ = ["PrecisionChoice", "choose_precision"]
+
+_COMPUTE_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_HINTS = {"HALF": "f16", "BF16": "bf16", "FLOAT": "f32"}
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+_PRECISION_FLAGS = ("FP16", "BF16", "INT8")
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """How a network is to be compiled.
+
+    Attributes:
+        hint: OpenVINO's `INFERENCE_PRECISION_HINT`.
+        calibrate: Whether the program's calibrator has to be asked for scales first.
+        complaint: Why TensorRT would refuse, None if it would not.
+        warnings: What TensorRT would warn about.
+    """
+
+    hint: str
+    calibrate: bool = False
+    complaint: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def choose_precision(network: Any, config: Any) -> PrecisionChoice:
+    """Return the choice for a network and a configuration.
+
+    In a strongly typed network the types in the ONNX graph decide. In a weakly typed one, which TensorRT 10 has, the
+    builder flags do.
+    """
+    types = network._precisions()
+    for name in ("FP8", "INT4", "FP4"):
+        if name in types:
+            raise EmulationError(
+                f"The network has {name} tensors; {name} is not emulated.", fix="Use FP16 or INT8 (Q/DQ nodes)."
+            )
+    return _strongly_typed(network, config) if network._strongly_typed else _weakly_typed(network, config)
+
+
+def _strongly_typed(network: Any, config: Any) -> PrecisionChoice:
+    flags = [name for name in _PRECISION_FLAGS if config._has_flag(name)]
+    if flags:
+        text = f"Precision flags are not allowed for a strongly typed network, but these are set: {', '.join(flags)}."
+        return PrecisionChoice("f32", complaint=text)
+    found: Counter[str] = Counter()
+    for node in network._model.graph.node:
+        tensor = network._tensors.get(node.output[0]) if node.output else None
+        if node.op_type in _COMPUTE_OPS and tensor is not None and tensor._dtype in _HINTS:
+            found[tensor._dtype] += 1
+    if not found:
+        found.update(name for name in network._precisions() if name in ("HALF", "BF16"))
+    if not found:
+        return PrecisionChoice("f32")
+    chosen = found.most_common(1)[0][0]
+    warnings: tuple[str, ...] = ()
+    if len(found) > 1:
+        rest = ", ".join(f"{count} {name}" for name, count in found.most_common()[1:])
+        warnings = (
+            f"[emulation] Mixed types: {found[chosen]} compute layers are {chosen}, {rest}; all run as {chosen}.",
+        )
+    return PrecisionChoice(_HINTS[chosen], warnings=warnings)
+
+
+def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:
+    hint = "f16" if config._has_flag("FP16") else "bf16" if config._has_flag("BF16") else "f32"
+    explicit = any(node.op_type in _QUANTIZERS for node in network._model.graph.node)
+    int8 = config._has_flag("INT8")
+    if explicit and not int8:
+        text = "Int8 precision has been set for a layer or layer output, but int8 is not configured in the builder"
+        return PrecisionChoice(hint, complaint=text)
+    if explicit or not int8:
+        return PrecisionChoice(hint)
+    if config.int8_calibrator is not None:
+        return PrecisionChoice(hint, calibrate=True)
+    missing = tuple(
+        f"Missing scale and zero-point for tensor {tensor.name}, expect fall back to non-int8 implementation for any "
+        f"layer consuming or producing given tensor"
+        for tensor in network._inputs
+    )
+    general = (
+        "Calibrator is not being used. Users must provide dynamic range for all tensors that are not Int32 or Bool."
+    )
+    return PrecisionChoice(hint, warnings=(general, *missing))

@@ -1,0 +1,134 @@
+"""The emulated runtime: from a plan to an engine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from yolotrt_lab.emulation.counters import recorder
+from yolotrt_lab.emulation.device import core, isa
+from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
+from yolotrt_lab.emulation.tensorrt.logging import Reporter
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, unpack
+from yolotrt_lab.errors import EmulationError
+from yolotrt_lab.optional import package_version
+
+__all__ = ["Runtime", "load_plan"]
+
+_WHERE = "IRuntime::deserializeCudaEngine"
+
+
+class Runtime(ApiObject):
+    """Loads plans."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self._reporter = Reporter(self._api, logger)
+        self._max_threads = os.cpu_count() or 1
+        self._temporary_directory = tempfile.gettempdir()
+        self._tempfile_control_flags = 3
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
+        """Return the engine in a plan, None if it is no plan or one for elsewhere; the reason is in the log."""
+        if not _is_buffer(serialized_engine):
+            raise EmulationError(
+                "Loading a plan through a stream reader is not emulated; TensorRT can.",
+                fix="Read the file and pass its bytes.",
+            )
+        return load_plan(self._api, self._reporter, bytes(serialized_engine))
+
+    @property
+    def logger(self) -> Any:
+        """The program's logger."""
+        return self._reporter.logger
+
+    @property
+    def error_recorder(self) -> Any:
+        """The error recorder."""
+        return self._reporter.recorder
+
+    @error_recorder.setter
+    def error_recorder(self, value: Any) -> None:
+        self._reporter.own_recorder = value
+
+    @property
+    def num_DLA_cores(self) -> int:
+        """The number of deep learning accelerators: none."""
+        return 0
+
+    @property
+    def engine_host_code_allowed(self) -> bool:
+        """Whether plans may bring their own runtime: no."""
+        return False
+
+    @property
+    def max_threads(self) -> int:
+        """How many threads the runtime may use."""
+        return self._max_threads
+
+    @max_threads.setter
+    def max_threads(self, value: int) -> None:
+        self._max_threads = int(value)
+
+    @property
+    def temporary_directory(self) -> str:
+        """Where temporary files would go."""
+        return self._temporary_directory
+
+    @temporary_directory.setter
+    def temporary_directory(self, value: str) -> None:
+        self._temporary_directory = value
+
+    @property
+    def tempfile_control_flags(self) -> int:
+        """Which temporary files are allowed, as bits."""
+        return self._tempfile_control_flags
+
+    @tempfile_control_flags.setter
+    def tempfile_control_flags(self, value: int) -> None:
+        self._tempfile_control_flags = int(value)
+
+
+def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
+    """Return the engine in a plan; None, with the reason in the log, if it cannot be loaded."""
+    if not data:
+        reporter.usage_error(_WHERE, "Parameter check failed, condition: size > 0.")
+        return None
+    try:
+        head, blob = unpack(data)
+    except PlanError as error:
+        reporter.error(_WHERE, str(error), code=1, kind="Serialization", recorder_code="INTERNAL_ERROR")
+        reporter.internal_error(_WHERE, "Engine deserialization failed.")
+        return None
+    if head.tensorrt_version != api.version:
+        text = (
+            f"The engine plan file is not compatible with this version of TensorRT, expecting library version "
+            f"{api.version} got {head.tensorrt_version}, please rebuild."
+        )
+        reporter.error(_WHERE, text, code=6, kind="API Usage Error")
+        return None
+    if head.isa != isa() or head.openvino != package_version("openvino"):
+        text = (
+            f"The engine plan file is generated on an incompatible device, expecting compute {isa()} (OpenVINO "
+            f"{package_version('openvino')}) got compute {head.isa} (OpenVINO {head.openvino}), please rebuild."
+        )
+        reporter.error(_WHERE, text, code=6, kind="API Usage Error")
+        return None
+    try:
+        compiled = core().import_model(blob, "CPU", compile_settings(head.precision_hint))
+    except RuntimeError as error:
+        reporter.internal_error(_WHERE, f"Engine deserialization failed. [emulation: {error}]")
+        return None
+    recorder.add("engines_loaded")
+    reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
+    return api.ICudaEngine._create(reporter.child(), head, blob, compiled, data)
+
+
+def _is_buffer(value: Any) -> bool:
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True

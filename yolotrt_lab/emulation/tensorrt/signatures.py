@@ -1,0 +1,217 @@
+"""Argument checking in pybind11's manner, from the signatures of NVIDIA's bindings.
+
+A call that fits no overload raises the `TypeError` the real bindings raise, with the same words, so a student who meets
+it here has met it before on a GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Parameter", "Signature", "checked", "parse_signature"]
+
+_MODULE = "tensorrt.tensorrt"
+_NULLABLE = frozenset({"output_allocator", "runtime_config", "path", "kernel_text"})
+_FLOATLIKE = ("float", "float16", "float32", "float64", "float128", "longdouble", "str", "bytes")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its name, its type as NVIDIA writes it, and its default's text or None."""
+
+    name: str
+    kind: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One overload of a function, without `self`."""
+
+    text: str
+    parameters: tuple[Parameter, ...]
+
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], types: Mapping[str, type]
+    ) -> tuple[list[Any], dict[str, Any]] | None:
+        """Return the arguments, integers converted, if they fit; otherwise None."""
+        if len(args) > len(self.parameters):
+            return None
+        rest = dict(kwargs)
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for index, parameter in enumerate(self.parameters):
+            if index < len(args):
+                value = args[index]
+            elif parameter.name in rest:
+                value = rest.pop(parameter.name)
+            elif parameter.default is not None:
+                continue
+            else:
+                return None
+            if not _fits(value, parameter, types):
+                return None
+            value = int(value) if parameter.kind == "SupportsInt" else value
+            if index < len(args):
+                positional.append(value)
+            else:
+                named[parameter.name] = value
+        return None if rest else (positional, named)
+
+
+@functools.cache
+def parse_signature(text: str) -> Signature:
+    """Parse `(name: type = default, ...) -> type`.
+
+    Example:
+        >>> [p.name for p in parse_signature("(name: str, shape: Sequence[SupportsInt]) -> bool").parameters]
+        ['name', 'shape']
+    """
+    inside = text[1 : text.rindex(")")] if " -> " not in text else text[1 : text.rindex(") -> ")]
+    parameters = []
+    for piece in _split(inside):
+        name, _, rest = piece.partition(":")
+        kind, equals, default = rest.partition("=")
+        parameters.append(Parameter(name.strip(), kind.strip(), default.strip() if equals else None))
+    return Signature(text, tuple(parameters))
+
+
+def checked(
+    function: Callable[..., Any], *, name: str, class_name: str, overloads: Sequence[str], types: Mapping[str, type]
+) -> Callable[..., Any]:
+    """Return `function` behind the argument check.
+
+    Args:
+        function: A method; its first argument is `self`.
+        name: The method's name.
+        class_name: The class it belongs to.
+        overloads: NVIDIA's signatures.
+        types: API classes and enums by name, filled later than this is called.
+    """
+    signatures = [parse_signature(text) for text in overloads]
+
+    @functools.wraps(function)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for signature in signatures:
+            bound = signature.bind(args, kwargs, types)
+            if bound is not None:
+                return function(self, *bound[0], **bound[1])
+        raise TypeError(_complaint(self, args, kwargs, name, class_name, signatures, types))
+
+    return call
+
+
+def _complaint(
+    self: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    name: str,
+    class_name: str,
+    signatures: Sequence[Signature],
+    types: Mapping[str, type],
+) -> str:
+    constructor = name == "__init__"
+    what = "constructor" if constructor else "function"
+    lines = [f"{name}(): incompatible {what} arguments. The following argument types are supported:"]
+    for number, signature in enumerate(signatures, 1):
+        text = _qualified(signature.text, types)
+        if constructor:
+            lines.append(f"    {number}. {_MODULE}.{class_name}{text.removesuffix(' -> None')}")
+        else:
+            inside = text[1:]
+            comma = "" if inside.startswith(")") else ", "
+            lines.append(f"    {number}. (self: {_MODULE}.{class_name}{comma}{inside}")
+    shown = [repr(value) for value in (args if constructor else (self, *args))]
+    invoked = ", ".join(shown)
+    if kwargs:
+        invoked += "; kwargs: " + ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+    return "\n".join([*lines, "", f"Invoked with: {invoked}"])
+
+
+def _qualified(text: str, types: Mapping[str, type]) -> str:
+    def qualify(match: re.Match[str]) -> str:
+        word = match.group(0)
+        return f"{_MODULE}.{word}" if word in types else word
+
+    return re.sub(r"(?<![<.\w])[A-Za-z_][\w.]*", qualify, text)
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    pieces, depth, current = [], 0, ""
+    for character in text:
+        depth += character in "[(<"
+        depth -= character in "])>"
+        if character == "," and depth == 0:
+            pieces.append(current)
+            current = ""
+        else:
+            current += character
+    return [piece for piece in [*pieces, current] if piece.strip()]
+
+
+def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
+    kind = parameter.kind
+    if value is None:
+        return parameter.name in _NULLABLE or parameter.default == "None" or kind in ("object", "")
+    plain = _PLAIN.get(kind)
+    if plain is not None:
+        return plain(value)
+    if kind == "Dims":
+        accepted: Any = (tuple, list, types["Dims"])
+        return isinstance(value, accepted) and all(_is_integer(item) for item in value)
+    if kind.startswith("Sequence[") or kind.startswith("Iterable"):
+        return _is_sequence(value, kind, types)
+    expected = types.get(kind)
+    # A class that is not emulated has no instances, so any value for it is wrong.
+    return expected is not None and isinstance(value, expected)
+
+
+def _is_sequence(value: Any, kind: str, types: Mapping[str, type]) -> bool:
+    if isinstance(value, (str, bytes)):
+        return False
+    item_kind = kind[kind.index("[") + 1 : -1] if "[" in kind else "object"
+    try:
+        items = list(value)
+    except TypeError:
+        return False
+    return all(_fits(item, Parameter("", item_kind), types) for item in items)
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, int):
+        return True
+    return type(value).__name__ not in _FLOATLIKE and (hasattr(value, "__index__") or hasattr(value, "__int__"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (hasattr(value, "__float__") and not isinstance(value, (str, bytes)))
+
+
+def _is_buffer(value: Any) -> bool:
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
+
+
+_PLAIN: dict[str, Callable[[Any], bool]] = {
+    "SupportsInt": _is_integer,
+    "SupportsFloat": _is_number,
+    "str": lambda value: isinstance(value, (str, bytes)),
+    "bool": lambda value: isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"),
+    "tuple": lambda value: isinstance(value, tuple),
+    "list": lambda value: isinstance(value, list),
+    "slice": lambda value: isinstance(value, slice),
+    "object": lambda value: True,
+    "": lambda value: True,
+    "Buffer": _is_buffer,
+    "CapsuleType": lambda value: True,
+    "Callable": callable,
+    "numpy.ndarray": lambda value: type(value).__name__ == "ndarray",
+}
