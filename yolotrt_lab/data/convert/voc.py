@@ -146,10 +146,8 @@ def _labeled_image(
                 values = ", ".join(f"{edge} {text!r}" for edge, text in zip(_EDGES, texts, strict=True))
                 report(ProblemKind.MALFORMED, f"the box is not four numbers: {values}")
                 continue
-            if shift and (x0, y0) == (x1, y1):
-                # Counted from 1 this is a single pixel; in practice it is a click that drew nothing.
-                report(ProblemKind.ZERO_SIZE, f"the box {x0:g} {y0:g} {x1:g} {y1:g} covers nothing")
-                continue
-            corners = (x0 - shift, y0 - shift, x1, y1)
-            collector.add(names.index(name), corners, source=path, line=box.line, element=element)
+            if (x0, y0) != (x1, y1):
+                # Counted from 1, equal corners are one pixel; in practice they are a click that drew nothing.
+                x0, y0 = x0 - shift, y0 - shift
+            collector.add(names.index(name), (x0, y0, x1, y1), source=path, line=box.line, element=element)
     return collector.labeled_image()

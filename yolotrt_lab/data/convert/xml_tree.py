@@ -88,9 +88,9 @@ def parse_xml(path: Path) -> Element:
         XmlProblem: Not well-formed, or not safe.
         OSError: The file cannot be read.
     """
-    handler = _TreeHandler()
+    data, handler = path.read_bytes(), _TreeHandler()
     try:
-        safe_sax.parseString(path.read_bytes(), handler)
+        safe_sax.parseString(data, handler)
     except DefusedXmlException as error:
         raise XmlProblem(f"refused as unsafe: {type(error).__name__}", None) from error
     except SAXParseException as error:
