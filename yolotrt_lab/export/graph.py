@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ __all__ = [
     "node_label",
     "op_histogram",
     "opset_version",
+    "replace_nodes",
     "tensor_specs",
     "topological_order",
     "walk_graphs",
@@ -238,3 +239,19 @@ def expose_tensors(model: ModelProto, names: Collection[str]) -> ModelProto:
         element_type, _ = types.get(name, (TensorProto.FLOAT, None))
         exposed.graph.output.append(helper.make_tensor_value_info(name, element_type, None))
     return exposed
+
+
+def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Give a graph other nodes, sorted so that each comes after those it reads from.
+
+    Recorded intermediate shapes and types are dropped, because they may no longer hold.
+
+    Raises:
+        InputError: The nodes form a cycle.
+    """
+    changed = GraphProto()
+    changed.node.extend(nodes)  # copies, so the old ones may go
+    ordered = topological_order(changed)
+    del graph.node[:]
+    graph.node.extend(ordered)
+    del graph.value_info[:]

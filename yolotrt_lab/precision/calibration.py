@@ -15,7 +15,7 @@ import numpy as np
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import expose_tensors, tensor_specs
-from yolotrt_lab.export.verify import load_onnx_checked
+from yolotrt_lab.export.loading import load_onnx_checked
 from yolotrt_lab.files import sha256_of
 from yolotrt_lab.optional import require
 from yolotrt_lab.precision.calibrators import Calibrator, make_calibrator
@@ -25,6 +25,7 @@ from yolotrt_lab.types import FloatArray, ProgressCallback, TensorSpec
 
 __all__ = ["calibrate"]
 
+DEFAULT_METHOD = "minmax"
 FEW_IMAGES = 64
 """Below this many the thresholds depend on which images were picked."""
 
@@ -35,7 +36,7 @@ def calibrate(
     onnx_path: Path,
     batches: Iterable[FloatArray],
     *,
-    method: str = "entropy",
+    method: str = DEFAULT_METHOD,
     tensors: Sequence[str] | None = None,
     on_progress: ProgressCallback | None = None,
     threads: int | None = None,

@@ -119,6 +119,9 @@ class EntropyCalibrator(_HistogramCalibrator):
 
     Source: S. Migacz, "8-bit inference with TensorRT", GTC 2017. The first bin is set to the second, as in NVIDIA's
     pytorch-quantization, so that the many exact zeros of an activation do not decide.
+
+    A histogram with more gaps than bars is not cut at all: pixels come in 256 values, which fill every eighth bin, and
+    the comb would drive the cut into its first teeth. (On real images that maps everything but black to 127.)
     """
 
     def compute_amax(self) -> float:
@@ -127,11 +130,15 @@ class EntropyCalibrator(_HistogramCalibrator):
         if histogram.limit == 0.0:
             return 0.0
         used = min(int(np.ceil(histogram.amax / histogram.bin_width - 1e-9)), len(histogram.counts))
-        if used <= LEVELS:
+        if used <= LEVELS or self._is_comb():
             return histogram.amax
         divergence = kl_divergences(histogram.counts[:used])
         best = used - int(np.argmin(divergence[::-1]))
         return float(min(best * histogram.bin_width, histogram.amax))
+
+    def _is_comb(self) -> bool:
+        bulk = int(self.histogram.quantile(0.999) / self.histogram.bin_width) + 1
+        return bool(np.count_nonzero(self.histogram.counts[:bulk]) < bulk / 2)
 
 
 def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArray[np.float64]:

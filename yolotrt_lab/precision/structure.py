@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from onnx import ModelProto, NodeProto
 
+from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import GraphIndex
 
-__all__ = ["HeadStructure", "find_head", "is_dfl_conv"]
+__all__ = ["HeadStructure", "find_head", "is_dfl_conv", "match_nodes"]
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 # Their output depends on the shape of what they read, not on its values.
@@ -58,3 +61,23 @@ def find_head(model: ModelProto) -> HeadStructure:
         if node.op_type not in _SHAPE_ONLY:
             waiting.extend(name for name in node.input if name)
     return HeadStructure(final_convs=frozenset(final), decode=frozenset(decode))
+
+
+def match_nodes(model: ModelProto, names: Collection[str]) -> list[str]:
+    """Return the first outputs of the nodes with these names (or first outputs).
+
+    Raises:
+        InputError: A name is no node of the graph.
+    """
+    by_name = {node.name: node.output[0] for node in model.graph.node if node.name}
+    by_name |= {node.output[0]: node.output[0] for node in model.graph.node}
+    unknown = sorted(set(names) - set(by_name))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], list(by_name), n=3, cutoff=0.4)
+        raise InputError(
+            f"The graph has no node {unknown[0]!r}.",
+            expected="names of nodes",
+            got=unknown[0],
+            fix=f"Did you mean {' or '.join(close)}?" if close else "List them with `yolotrt verify --json`.",
+        )
+    return [by_name[name] for name in names]
