@@ -62,7 +62,7 @@ def annotate_image(
     objects = list(zip(np.round(np.asarray(xyxy).reshape(-1, 4) * scale).astype(int).tolist(), class_ids, strict=True))
     thickness = 1 if max(size) < 900 else 2
     for (x0, y0, x1, y1), class_id in objects:
-        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colours[class_id], thickness, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colours[class_id], thickness)
     # Names come last, so that no box crosses them out.
     for (x0, y0, _, _), class_id in objects:
         _draw_name(canvas, _ascii(class_names[class_id]), corner_xy=(x0, y0), colour=colours[class_id])
