@@ -126,10 +126,12 @@ def _attribute(executed: Sequence[Any], nodes: Sequence[NodeRecord], order: Mapp
     """
     claims: dict[str, set[str]] = defaultdict(set)
     owner: dict[str, str] = {}
+    producer = {tensor: node.name for node in nodes for tensor in node.outputs}
     for operation in executed:
         key = operation.get_friendly_name()
         for part in _info(operation, "originalLayersNames").split(","):
-            name = part if part in order else part.removesuffix("/WithoutBiases")
+            # OpenVINO names the node of a network output after the output.
+            name = part if part in order else producer.get(part, part.removesuffix("/WithoutBiases"))
             if name in order and name not in owner:
                 owner[name] = key
                 claims[key].add(name)

@@ -1,0 +1,1 @@
+"""TensorRT engines by one path, on a GPU or emulated: choose the platform, build, load, inspect."""
