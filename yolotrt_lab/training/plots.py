@@ -62,7 +62,8 @@ def plot_training(run_dir_or_csv: Path) -> Figure:
     for index, (key, title) in enumerate(losses):
         axes = figure.add_subplot(grid[0, 2 * index : 2 * index + 2])
         _curves(axes, history, {f"train/{key}": ("training", _TRAIN), f"val/{key}": ("validation", _VAL)})
-        axes.set(title=title, ylim=(0, None))
+        peak = max(history[f"train/{key}"] + history.get(f"val/{key}", []))
+        axes.set(title=title, ylim=(0, 1.08 * peak or 1))
     axes = figure.add_subplot(grid[1, :3])
     _curves(axes, history, {"metrics/mAP50(B)": ("mAP50", _TRAIN), "metrics/mAP50-95(B)": ("mAP50-95", _VAL)})
     _mark_best(axes, history)

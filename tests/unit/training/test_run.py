@@ -12,8 +12,7 @@ import torch
 
 from yolotrt_lab.errors import InputError, LabError, OutputError
 from yolotrt_lab.files import sha256_of
-from yolotrt_lab.training import TrainConfig, read_history, train
-from yolotrt_lab.training import run as run_module
+from yolotrt_lab.training import TrainConfig, read_history, run_folder, train
 from yolotrt_lab.training.run import nominal_batch
 
 
@@ -201,7 +200,7 @@ def test_a_file_in_the_way(config, tmp_path):
 
 
 def test_too_little_space(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * 2**20))
     with pytest.raises(OutputError, match="too little space") as caught:
         train(replace(config, output=tmp_path / "run"))
     assert (caught.value.expected, caught.value.got) == ("200 MiB free", "5 MiB")
@@ -248,3 +247,23 @@ def test_a_gpu_that_is_not_there(config, tmp_path, device):
     with pytest.raises(InputError, match=r"There is no GPU \d") as caught:
         train(replace(config, device=device, output=tmp_path / "run"))
     assert "yolotrt doctor" in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize("moves_before", [0, 1])
+def test_an_interrupt_while_folders_are_swapped(tmp_path, monkeypatch, moves_before):
+    output = tmp_path / "run"
+    output.mkdir()
+    (output / "best.pt").write_text("earlier")
+    replace_path, moves = Path.replace, []
+
+    def interrupted(self: Path, target: Path) -> Path:
+        moves.append(self)
+        if len(moves) == moves_before + 1:
+            raise KeyboardInterrupt
+        return replace_path(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), run_folder.run_folder(output) as folder:
+        (folder / "best.pt").write_text("new")
+    assert (output / "best.pt").read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

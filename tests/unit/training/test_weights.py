@@ -22,6 +22,17 @@ def test_the_base_checkpoint_is_the_one_described(base_folder):
     assert base_checkpoint(folder=base_folder) == base_folder / f"{BASE_NAME}.pt"
 
 
+def test_the_base_checkpoint_that_ships():
+    checkpoint = resolve_weights("base")
+    check_checkpoint(checkpoint)
+    provenance = json.loads(checkpoint.with_suffix(".json").read_text())
+    assert provenance["bytes"] == checkpoint.stat().st_size < 6e6
+    assert provenance["metrics"]["map50_95"] > 0.6
+    model = torch.load(checkpoint, weights_only=False)["model"]
+    assert list(model.names.values()) == provenance["data"]["class_names"]
+    assert provenance["command"][:2] == ["yolotrt", "train"]
+
+
 def test_a_changed_base_checkpoint_is_refused(base_folder):
     (base_folder / f"{BASE_NAME}.pt").write_bytes(b"weightz")
     with pytest.raises(InputError, match="not the checkpoint that its provenance describes") as caught:
