@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yolotrt_lab.data.convert import Conversion
     from yolotrt_lab.data.datasets import Dataset
     from yolotrt_lab.data.labels import LabeledImage, LabelProblem
+    from yolotrt_lab.types import ProgressCallback
 
 __all__ = ["register"]
 
@@ -128,8 +129,14 @@ def convert(
 
     class_names = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
     with progress_bar("Reading labels") as on_progress:
-        conversion = _read(source, annotations, images=images, class_names=class_names, one_based=one_based)
-        on_progress(1, 1)
+        conversion = _read(
+            source,
+            annotations,
+            images=images,
+            class_names=class_names,
+            one_based=one_based,
+            on_progress=on_progress,
+        )
     _note_problems(conversion.problems)
     if not conversion.class_names:
         raise InputError(f"No objects in {annotations}.", expected="at least one named object", got="none")
@@ -146,14 +153,24 @@ def convert(
 
 
 def _read(
-    source: LabelFormat, annotations: Path, *, images: Path, class_names: Sequence[str] | None, one_based: bool
+    source: LabelFormat,
+    annotations: Path,
+    *,
+    images: Path,
+    class_names: Sequence[str] | None,
+    one_based: bool,
+    on_progress: ProgressCallback,
 ) -> Conversion:
     from yolotrt_lab.data.convert import read_coco, read_cvat, read_voc
 
     if source is LabelFormat.VOC:
-        return read_voc(annotations, images=images, class_names=class_names, one_based=one_based)
+        return read_voc(
+            annotations, images=images, class_names=class_names, one_based=one_based, on_progress=on_progress
+        )
     reader = read_coco if source is LabelFormat.COCO else read_cvat
-    return reader(annotations, images=images, class_names=class_names)
+    conversion = reader(annotations, images=images, class_names=class_names)
+    on_progress(len(conversion.images), len(conversion.images))
+    return conversion
 
 
 def _divided(

@@ -7,6 +7,7 @@ folder beside its place and moved there when it is complete; an interrupted run 
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -123,6 +124,8 @@ def _run_job(job: _Job) -> None:
 def _prepare_worker() -> None:
     # One process per core already; OpenCV's own threads would only fight over them.
     cv2.setNumThreads(1)
+    # Ctrl-C reaches every process of a terminal; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _existing(root: Path, spec: PartsSpec) -> Dataset | None:
