@@ -93,14 +93,14 @@ class DeviceAllocation:
 class HostAllocation:
     """Page-locked host memory behind an array; reached as `array.base`."""
 
-    def __init__(self, nbytes: int) -> None:
-        self._buffer = device().pinned.allocate(nbytes)
+    def __init__(self, layout: np.ndarray[Any, Any]) -> None:
+        self._buffer = device().pinned.allocate(layout.nbytes)
         self._held = True
+        # NumPy makes an array over this, whose base is this object.
         self.__array_interface__ = {
-            "shape": (nbytes,),
-            "typestr": "|u1",
+            **layout.__array_interface__,
+            "strides": layout.strides,
             "data": (self._buffer.ctypes.data, False),
-            "version": 3,
         }
 
     def free(self) -> None:
@@ -142,11 +142,8 @@ def pagelocked_empty(
     shape: int | Sequence[int], dtype: DTypeLike, order: str = "C", mem_flags: int = 0
 ) -> np.ndarray[Any, Any]:
     """Return a page-locked host array; its content is poison."""
-    count = int(np.prod(shape, dtype=np.int64))
-    item = np.dtype(dtype)
-    flat = np.asarray(HostAllocation(count * item.itemsize))
-    layout: Any = order
-    return flat.view(item).reshape(shape, order=layout)
+    memory_order: Any = order
+    return np.asarray(HostAllocation(np.empty(shape, dtype, memory_order)))
 
 
 def pagelocked_zeros(

@@ -143,7 +143,7 @@ def _copy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: int | No
 
 def _direction(dst: Any, src: Any) -> cudaMemcpyKind:
     """Find out where two addresses are, as unified addressing does."""
-    to_device, from_device = (hasattr(end, "__int__") and device().heap.owns(int(end)) for end in (dst, src))
+    to_device, from_device = (not _is_buffer(end) and device().heap.owns(int(end)) for end in (dst, src))
     if to_device:
         return cudaMemcpyKind.cudaMemcpyDeviceToDevice if from_device else cudaMemcpyKind.cudaMemcpyHostToDevice
     return cudaMemcpyKind.cudaMemcpyDeviceToHost if from_device else cudaMemcpyKind.cudaMemcpyHostToHost

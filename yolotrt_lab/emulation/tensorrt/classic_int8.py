@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import call_user
 from yolotrt_lab.emulation.tensorrt.progress import Progress
 from yolotrt_lab.errors import EmulationError, InputError
-from yolotrt_lab.precision.calibration import calibrate
-from yolotrt_lab.precision.qdq import quantize_onnx
-from yolotrt_lab.precision.table import CalibrationTable, read_calibration_cache, write_calibration_cache
 from yolotrt_lab.types import FloatArray
+
+if TYPE_CHECKING:
+    from yolotrt_lab.precision.table import CalibrationTable
 
 __all__ = ["CalibrationFailed", "quantize_classically"]
 
@@ -45,6 +45,8 @@ def quantize_classically(onnx_bytes: bytes, network: Any, config: Any, reporter:
         Cancelled: The progress monitor asked to stop.
         EmulationError: The legacy calibrator, or a network with several inputs.
     """
+    from yolotrt_lab.precision.qdq import quantize_onnx
+
     calibrator = config.int8_calibrator
     algorithm = call_user(calibrator.get_algorithm)
     method = _METHODS.get("" if algorithm is None else algorithm.name)
@@ -70,6 +72,9 @@ def _table(
     source: Path, network: Any, config: Any, *, method: str, reporter: Reporter, progress: Progress
 ) -> CalibrationTable:
     """Return the scales: the program's cache if it has one, otherwise found from its batches."""
+    from yolotrt_lab.precision.calibration import calibrate
+    from yolotrt_lab.precision.table import read_calibration_cache, write_calibration_cache
+
     calibrator = config.int8_calibrator
     cache = source.with_name("calibration.cache")
     known = call_user(calibrator.read_calibration_cache)

@@ -1,0 +1,238 @@
+"""The emulated cuda.bindings.runtime: tuples with an error code first, and names and numbers of the real one."""
+
+import importlib
+import inspect
+import logging
+
+import numpy as np
+import pytest
+
+from yolotrt_lab.emulation.counters import count_work
+from yolotrt_lab.emulation.cuda import driver as emulated_driver
+from yolotrt_lab.emulation.cuda import runtime as emulated_runtime
+from yolotrt_lab.errors import EmulationError
+
+DATA = np.arange(8, dtype=np.float32)
+
+
+@pytest.fixture
+def rt(trt10):
+    return importlib.import_module("cuda.bindings.runtime")
+
+
+@pytest.fixture
+def kind(rt):
+    return rt.cudaMemcpyKind
+
+
+def value(result):
+    code, *values = result
+    assert int(code) == 0, code
+    return values[0] if values else None
+
+
+def test_round_trip(rt, kind):
+    memory = value(rt.cudaMalloc(DATA.nbytes))
+    back = np.zeros_like(DATA)
+    value(rt.cudaMemcpy(memory, DATA.ctypes.data, DATA.nbytes, kind.cudaMemcpyHostToDevice))
+    value(rt.cudaMemcpy(back.ctypes.data, memory, DATA.nbytes, kind.cudaMemcpyDeviceToHost))
+    assert np.array_equal(back, DATA)
+    assert rt.cudaFree(memory) == (rt.cudaError_t.cudaSuccess,)
+
+
+def test_arrays_and_the_default_direction(rt, kind):
+    memory = value(rt.cudaMalloc(DATA.nbytes))
+    other = value(rt.cudaMalloc(DATA.nbytes))
+    back = np.zeros_like(DATA)
+    for target, source in ((memory, DATA), (other, memory), (back, other)):
+        value(rt.cudaMemcpy(target, source, DATA.nbytes, kind.cudaMemcpyDefault))
+    assert np.array_equal(back, DATA)
+
+
+def test_memset_is_asynchronous_when_asked(rt, kind):
+    memory, stream = value(rt.cudaMalloc(4)), value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
+    value(rt.cudaMemsetAsync(memory, 5, 4, stream))
+    back = np.zeros(4, np.uint8)
+    value(rt.cudaMemcpy(back, memory, 4, kind.cudaMemcpyDeviceToHost))
+    assert back.tolist() != [5, 5, 5, 5]
+    value(rt.cudaStreamSynchronize(stream))
+    value(rt.cudaMemcpy(back, memory, 4, kind.cudaMemcpyDeviceToHost))
+    assert back.tolist() == [5, 5, 5, 5]
+
+
+def test_pinned_memory_waits_for_the_stream(rt, kind):
+    host = value(rt.cudaMallocHost(DATA.nbytes))
+    memory, stream = value(rt.cudaMalloc(DATA.nbytes)), value(rt.cudaStreamCreate())
+    value(rt.cudaMemcpy(memory, DATA, DATA.nbytes, kind.cudaMemcpyHostToDevice))
+    with count_work() as measured:
+        value(rt.cudaMemcpyAsync(host, memory, DATA.nbytes, kind.cudaMemcpyDeviceToHost, stream))
+    view = np.ctypeslib.as_array((np.ctypeslib.ctypes.c_float * 8).from_address(host))
+    assert np.isnan(view).all()
+    value(rt.cudaStreamSynchronize(stream))
+    assert np.array_equal(view, DATA)
+    assert measured.work.copied("d2h", pinned=True, own_stream=True).count == 1
+    value(rt.cudaFreeHost(host))
+
+
+def test_a_bare_pageable_address_is_written_at_once(rt, kind):
+    back, stream = np.zeros_like(DATA), value(rt.cudaStreamCreate())
+    memory = value(rt.cudaMalloc(DATA.nbytes))
+    value(rt.cudaMemcpyAsync(memory, DATA.ctypes.data, DATA.nbytes, kind.cudaMemcpyHostToDevice, stream))
+    value(rt.cudaMemcpyAsync(back.ctypes.data, memory, DATA.nbytes, kind.cudaMemcpyDeviceToHost, stream))
+    assert np.array_equal(back, DATA)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "code", "explanation"),
+    [
+        (lambda rt, m: rt.cudaMalloc(1 << 60), "cudaErrorMemoryAllocation", "bytes free"),
+        (lambda rt, m: rt.cudaFree(m + 4), "cudaErrorInvalidValue", "inside an allocation"),
+        (lambda rt, m: rt.cudaMemcpy(m, DATA, 33, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "has 32"),
+        (lambda rt, m: rt.cudaMemcpy(m + 4, DATA, 32, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "only 28 bytes"),
+        (lambda rt, m: rt.cudaMemcpy(m, m, 4, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "is device memory"),
+        (lambda rt, m: rt.cudaMemcpy(m, DATA, 4, 9), "cudaErrorInvalidMemcpyDirection", ""),
+        (lambda rt, m: rt.cudaStreamSynchronize(77), "cudaErrorInvalidResourceHandle", "not a stream"),
+        (lambda rt, m: rt.cudaEventRecord(77, 0), "cudaErrorInvalidResourceHandle", "not an event"),
+        (lambda rt, m: rt.cudaFreeHost(m), "cudaErrorInvalidValue", "not page-locked"),
+        (lambda rt, m: rt.cudaSetDevice(1), "cudaErrorInvalidDevice", ""),
+    ],
+)
+def test_mistakes_are_error_codes_and_are_explained_in_the_log(rt, caplog, mistake, code, explanation):
+    memory = value(rt.cudaMalloc(32))
+    with caplog.at_level(logging.ERROR, "yolotrt_lab.emulation"):
+        result = mistake(rt, memory)
+    assert result[0].name == code
+    assert all(item is None for item in result[1:])
+    assert explanation in caplog.text
+    assert rt.cudaPeekAtLastError()[0].name == code
+    assert rt.cudaGetLastError()[0].name == code
+    assert rt.cudaGetLastError()[0].name == "cudaSuccess"
+
+
+def test_use_after_free_shows_at_synchronisation(rt, kind):
+    memory, stream = value(rt.cudaMalloc(32)), value(rt.cudaStreamCreate())
+    value(rt.cudaMemcpyAsync(memory, DATA, 32, kind.cudaMemcpyHostToDevice, stream))
+    value(rt.cudaFree(memory))
+    assert rt.cudaStreamSynchronize(stream)[0].name == "cudaErrorIllegalAddress"
+
+
+def test_stream_ordered_free_happens_in_order(rt, kind):
+    stream = value(rt.cudaStreamCreate())
+    memory, back = value(rt.cudaMallocAsync(32, stream)), np.zeros_like(DATA)
+    value(rt.cudaMemcpyAsync(memory, DATA, 32, kind.cudaMemcpyHostToDevice, stream))
+    value(rt.cudaMemcpyAsync(back, memory, 32, kind.cudaMemcpyDeviceToHost, stream))
+    value(rt.cudaFreeAsync(memory, stream))
+    value(rt.cudaStreamSynchronize(stream))
+    assert np.array_equal(back, DATA)
+    assert rt.cudaFree(memory)[0].name == "cudaErrorInvalidValue"
+
+
+def test_events(rt):
+    stream, start, end = value(rt.cudaStreamCreate()), value(rt.cudaEventCreate()), value(rt.cudaEventCreate())
+    value(rt.cudaEventRecord(start, stream))
+    value(rt.cudaEventRecord(end, stream))
+    assert rt.cudaEventElapsedTime(start, end)[0].name == "cudaErrorNotReady"
+    assert rt.cudaEventQuery(end)[0].name == "cudaErrorNotReady"
+    value(rt.cudaEventSynchronize(end))
+    assert value(rt.cudaEventElapsedTime(start, end)) >= 0
+    value(rt.cudaEventDestroy(end))
+    assert rt.cudaEventQuery(end)[0].name == "cudaErrorInvalidResourceHandle"
+
+
+def test_not_ready_is_no_error_to_remember(rt):
+    rt.cudaGetLastError()
+    stream, event = value(rt.cudaStreamCreate()), value(rt.cudaEventCreate())
+    value(rt.cudaEventRecord(event, stream))
+    assert rt.cudaStreamQuery(stream)[0].name == "cudaErrorNotReady"
+    assert rt.cudaGetLastError()[0].name == "cudaSuccess"
+
+
+def test_device_facts(rt):
+    assert value(rt.cudaGetDeviceCount()) == 1
+    properties = value(rt.cudaGetDeviceProperties(0))
+    assert b"Emulated" in properties.name
+    assert (properties.major, properties.minor) == (0, 0)
+    free, total = rt.cudaMemGetInfo()[1:]
+    assert free <= total == properties.totalGlobalMem
+
+
+def test_reset_forgets_memory(rt):
+    memory = value(rt.cudaMalloc(32))
+    value(rt.cudaDeviceReset())
+    assert rt.cudaFree(memory)[0].name == "cudaErrorInvalidValue"
+
+
+def test_error_texts(rt):
+    assert rt.cudaGetErrorString(rt.cudaError_t(700)) == (0, b"an illegal memory access was encountered")
+    assert rt.cudaGetErrorName(rt.cudaError_t(2)) == (0, b"cudaErrorMemoryAllocation")
+
+
+def test_the_old_name_of_the_module_works(rt):
+    assert importlib.import_module("cuda.cudart").cudaMalloc is rt.cudaMalloc
+
+
+def test_what_is_not_emulated_says_so(rt):
+    with pytest.raises(EmulationError, match="cudaGraphInstantiate is not emulated"):
+        _ = rt.cudaGraphInstantiate
+    assert not hasattr(rt, "nothing_of_that_name")
+
+
+def test_the_driver_interface(trt10):
+    driver = importlib.import_module("cuda.bindings.driver")
+    success = driver.CUresult.CUDA_SUCCESS
+    assert driver.cuInit(0) == (success,)
+    owner = driver.cuDeviceGet(0)[1]
+    assert driver.cuDeviceGetName(64, owner)[1].startswith(b"Emulated GPU")
+    assert driver.cuCtxSynchronize()[0].name == "CUDA_ERROR_INVALID_CONTEXT"
+    context = driver.cuCtxCreate(None, 0, owner)[1]
+    assert driver.cuCtxGetCurrent() == (success, context)
+    assert driver.cuCtxSynchronize() == (success,)
+    assert driver.cuCtxDestroy(context) == (success,)
+    with pytest.raises(EmulationError, match="cuLaunchKernel is not emulated"):
+        _ = driver.cuLaunchKernel
+
+
+@pytest.mark.parametrize(("emulated", "name"), [(emulated_runtime, "runtime"), (emulated_driver, "driver")])
+class TestAgainstTheRealBindings:
+    """NVIDIA's bindings import without a driver, so names, parameters and numbers can be compared anywhere."""
+
+    @pytest.fixture
+    def real(self, name):
+        return pytest.importorskip(f"cuda.bindings.{name}", reason="cuda-bindings is not installed")
+
+    def test_functions_have_the_same_parameters(self, emulated, real, name):
+        own = {
+            key: item
+            for key, item in vars(emulated).items()
+            if inspect.isfunction(item) and key.startswith(("cuda", "cu"))
+        }
+        assert len(own) >= 14
+        for key, function in own.items():
+            expected = list(inspect.signature(getattr(real, key)).parameters)
+            assert list(inspect.signature(function).parameters) == expected, key
+
+    def test_enumerations_have_the_same_numbers(self, emulated, real, name):
+        enums = [item for item in vars(emulated).values() if inspect.isclass(item) and hasattr(item, "__members__")]
+        enums = [item for item in enums if item.__members__]
+        assert enums
+        for enum in enums:
+            theirs = getattr(real, enum.__name__).__members__
+            for member, number in enum.__members__.items():
+                assert int(theirs[member]) == int(number), f"{enum.__name__}.{member}"
+
+    def test_constants_have_the_same_numbers(self, emulated, real, name):
+        for key, item in vars(emulated).items():
+            if key.startswith("cuda") and isinstance(item, int):
+                assert getattr(real, key) == item, key
+
+    def test_device_properties_have_the_same_names(self, emulated, real, name):
+        if name == "runtime":
+            fields = set(emulated.cudaDeviceProp.__dataclass_fields__)
+            assert fields <= set(dir(real.cudaDeviceProp))
+
+
+def test_error_texts_are_cudas():
+    real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    for code in emulated_runtime.cudaError_t:
+        ours = emulated_runtime.cudaGetErrorString(code)[1]
+        assert real.cudaGetErrorString(real.cudaError_t(int(code)))[1] == ours
