@@ -39,7 +39,18 @@ def _show_version(value: bool) -> None:
 
 
 # In the order a user walks the path; help shows them so.
-_COMMANDS: tuple[str, ...] = ("train",)
+_COMMANDS = (
+    "doctor",
+    "data",
+    "train",
+    "build",
+    "inspect",
+    "infer",
+    "evaluate",
+    "bench",
+    "report",
+    "demo",
+)
 
 
 @app.callback()

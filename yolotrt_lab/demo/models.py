@@ -18,7 +18,7 @@ from yolotrt_lab.export.onnx_export import export_onnx
 from yolotrt_lab.export.verify import OnnxReport, verify_onnx
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.fp16 import convert_to_fp16
-from yolotrt_lab.precision.qdq import quantizable_tensors, quantize_onnx
+from yolotrt_lab.precision.qdq import quantize_onnx
 from yolotrt_lab.system import usable_cores
 from yolotrt_lab.training import TrainConfig, TrainResult, train
 from yolotrt_lab.types import FloatArray, Precision
@@ -87,7 +87,6 @@ def make_models(dataset: Dataset, *, config: DemoConfig, reporter: Reporter) -> 
         table = calibrate(
             fp32,
             _calibration_batches(dataset, count=count, config=config),
-            tensors=quantizable_tensors(fp32),
             on_progress=lambda done, _total: on_progress(done, count),
         )
         quantize_onnx(fp32, onnx[Precision.INT8], table=table, base=Precision.FP16)

@@ -10,6 +10,7 @@ from typing import Any
 from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.files import require_file
 from yolotrt_lab.optional import require
+from yolotrt_lab.precision.openvino_qdq import fuse_quantize_dequantize
 from yolotrt_lab.runtimes.base import LayerTime, Runtime
 from yolotrt_lab.runtimes.metadata import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.types import Array, Precision, TensorSpec
@@ -31,7 +32,7 @@ def _read_model(core: Any, path: Path) -> Any:
     if path.suffix == ".xml":
         require_file(path.with_suffix(".bin"), kind=f"weights that belong to {path.name}")
     try:
-        return core.read_model(str(path))
+        model = core.read_model(str(path))
     except Exception as error:  # openvino raises RuntimeError and its own classes
         reason = [line for line in str(error).splitlines() if line.strip()]
         raise InputError(
@@ -40,6 +41,8 @@ def _read_model(core: Any, path: Path) -> Any:
             got=reason[-1] if reason else type(error).__name__,
             fix="Export it again: yolotrt export WEIGHTS -o model.onnx",
         ) from error
+    fuse_quantize_dequantize(model)  # or OpenVINO rounds INT8 tensors behind a Concat wrongly
+    return model
 
 
 def _metadata(model: Any) -> dict[str, object]:

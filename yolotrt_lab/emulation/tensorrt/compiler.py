@@ -13,6 +13,7 @@ from yolotrt_lab.emulation.tensorrt.graph import data_type_name
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
 from yolotrt_lab.errors import EmulationError
 from yolotrt_lab.optional import require
+from yolotrt_lab.precision.openvino_qdq import fuse_quantize_dequantize
 
 __all__ = ["CompiledNetwork", "ShapeProblem", "compile_model", "compile_settings", "onnx_of_network", "read_network"]
 
@@ -80,12 +81,8 @@ def _rename(graph: Any, renamed: Mapping[str, str]) -> None:
             node.output[index] = renamed.get(name, name)
 
 
-def read_network(onnx_bytes: bytes, *, names: Sequence[str]) -> Any:
-    """Return OpenVINO's model of an ONNX graph.
-
-    Args:
-        onnx_bytes: The serialized ONNX model.
-        names: The names of its outputs.
+def read_network(onnx_bytes: bytes) -> Any:
+    """Return OpenVINO's model of a serialized ONNX graph.
 
     Raises:
         EmulationError: OpenVINO lacks an operator that TensorRT has.
@@ -95,19 +92,19 @@ def read_network(onnx_bytes: bytes, *, names: Sequence[str]) -> Any:
     except RuntimeError as error:
         raise EmulationError(
             "OpenVINO cannot read this network, though TensorRT's parser accepts it.",
-            expected=f"a network with outputs {', '.join(names)}",
             got=_last_line(error),
             fix="Export the model with other operators, or build on a machine with an NVIDIA GPU.",
         ) from error
 
 
 def compile_model(
-    model: Any, *, ranges: Mapping[str, ShapeRange], io_types: Mapping[str, str], hint: str
+    model: Any, *, names: Sequence[str], ranges: Mapping[str, ShapeRange], io_types: Mapping[str, str], hint: str
 ) -> CompiledNetwork:
     """Compile for ranges of shapes.
 
     Args:
         model: From `read_network`.
+        names: The names of its inputs and outputs; OpenVINO may know a tensor by several.
         ranges: Least, preferred and greatest shape of inputs with dynamic dimensions.
         io_types: Data types that inputs and outputs were changed to, by name.
         hint: The arithmetic.
@@ -117,11 +114,12 @@ def compile_model(
         EmulationError: OpenVINO cannot compile the network.
     """
     try:
-        rules = _shape_rules(model, ranges)
+        rules = _shape_rules(model, ranges, names)
         model.reshape({name: _bounded(model, name, shapes) for name, shapes in ranges.items()})
     except RuntimeError as error:
         raise ShapeProblem(_last_line(error)) from error
     model = _with_io_types(model, io_types)
+    fuse_quantize_dequantize(model)  # or OpenVINO rounds INT8 tensors behind a Concat wrongly
     try:
         compiled = core().compile_model(model, "CPU", compile_settings(hint))
     except RuntimeError as error:
@@ -132,8 +130,8 @@ def compile_model(
         ) from error
     return CompiledNetwork(
         compiled.export_model().getvalue(),
-        tuple(_describe(port) for port in compiled.inputs),
-        tuple(_describe(port) for port in compiled.outputs),
+        tuple(_describe(port, names) for port in compiled.inputs),
+        tuple(_describe(port, names) for port in compiled.outputs),
         rules,
     )
 
@@ -144,7 +142,9 @@ def _bounded(model: Any, name: str, shapes: ShapeRange) -> Any:
     return openvino.PartialShape([openvino.Dimension(a, b) if a != b else a for a, b in zip(low, high, strict=True)])
 
 
-def _shape_rules(model: Any, ranges: Mapping[str, ShapeRange]) -> dict[str, tuple[tuple[int, int], ...]]:
+def _shape_rules(
+    model: Any, ranges: Mapping[str, ShapeRange], names: Sequence[str]
+) -> dict[str, tuple[tuple[int, int], ...]]:
     """Find how output shapes follow the one dynamic dimension, if there is one and they follow it in a straight line.
 
     The rule is worked out from the shapes at the least and the greatest size and checked at two more.
@@ -164,7 +164,7 @@ def _shape_rules(model: Any, ranges: Mapping[str, ShapeRange]) -> dict[str, tupl
         trial.reshape(concrete)
         if any(port.get_partial_shape().is_dynamic for port in trial.outputs):
             return {}
-        seen[size] = {port.get_any_name(): tuple(port.get_shape()) for port in trial.outputs}
+        seen[size] = {_name(port, names): tuple(port.get_shape()) for port in trial.outputs}
     rules = {}
     for output in seen[low]:
         first, last = seen[low][output], seen[high][output]
@@ -185,17 +185,23 @@ def _with_io_types(model: Any, io_types: Mapping[str, str]) -> Any:
     from openvino.preprocess import PrePostProcessor
 
     processor = PrePostProcessor(model)
-    inputs = {port.get_any_name() for port in model.inputs}
+    inputs = {name for port in model.inputs for name in port.get_names()}
     for name, data_type in io_types.items():
         side = processor.input(name) if name in inputs else processor.output(name)
         side.tensor().set_element_type(getattr(openvino.Type, _OPENVINO_TYPES[data_type]))
     return processor.build()
 
 
-def _describe(port: Any) -> tuple[str, str, Shape]:
+def _describe(port: Any, names: Sequence[str]) -> tuple[str, str, Shape]:
     by_type = {openvino_name: name for name, openvino_name in _OPENVINO_TYPES.items()}
     shape = tuple(-1 if dim.is_dynamic else dim.get_length() for dim in port.get_partial_shape())
-    return port.get_any_name(), by_type[port.get_element_type().get_type_name()], shape
+    return _name(port, names), by_type[port.get_element_type().get_type_name()], shape
+
+
+def _name(port: Any, names: Sequence[str]) -> str:
+    """Return the network's name of a port; OpenVINO adds the names of tensors it found to be the same."""
+    known = port.get_names()
+    return next((name for name in names if name in known), port.get_any_name())
 
 
 def _last_line(error: Exception) -> str:
