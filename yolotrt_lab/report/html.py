@@ -23,6 +23,8 @@ from yolotrt_lab.report.sections import FIGURE_SECTIONS, Section, sections_from_
 
 __all__ = ["render_report", "write_report"]
 
+# What the page shows as a table, which can be read aloud and searched; the figure is for slides.
+_TABULATED = frozenset({"agreement"})
 _TITLE = "From YOLO to TensorRT: results"
 
 
@@ -82,7 +84,7 @@ def _filled_sections(results: Results, figures: Mapping[str, Figure]) -> list[Se
     sections = {section.key: section for section in sections_from_results(results)}
     order = [*FIGURE_SECTIONS, *(key for key in figures if key not in FIGURE_SECTIONS)]
     for key in order:
-        if key in figures:
+        if key in figures and key not in _TABULATED:
             section = sections[FIGURE_SECTIONS.get(key, "further")]
             section.figures.append(_embed(key, figures[key], results))
     return [

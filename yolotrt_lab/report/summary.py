@@ -40,7 +40,7 @@ def _engine_sentence(name: str, engine: EngineResult, *, baseline: EngineResult 
     if engine.latency_ms is not None:
         speed = f"takes {engine.latency_ms.p50_ms:.1f} ms per image"
         if baseline is not None and baseline.latency_ms is not None:
-            speed += f", {_speed_words(engine.latency_ms, baseline.latency_ms)}"
+            speed += f" ({_speed_words(engine.latency_ms, baseline.latency_ms)})"
         parts.append(speed)
     if engine.size_mb is not None:
         parts.append(f"is {engine.size_mb:.1f} MB large")

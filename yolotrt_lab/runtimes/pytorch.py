@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ class PyTorchRuntime(Runtime):
         require_file(path, kind="PyTorch checkpoint (.pt)")
         self._torch: Any = require("torch", purpose="run a .pt checkpoint")
         self._device = _device_from_name(self._torch, device)
-        yolo = load_detector(path)
+        with tempfile.TemporaryDirectory() as folder:
+            yolo = load_detector(path, folder=Path(folder))
         hw = input_hw or input_hw_from_metadata(yolo.overrides) or _DEFAULT_HW
         stride = int(yolo.model.stride.max())
         if hw[0] % stride or hw[1] % stride:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from yolotrt_lab.report.plots.style import INK, display_name, finish_axes, new_figure, series_colors
+from yolotrt_lab.report.plots.style import INK, escaped, finish_axes, new_figure, series_colors, short_name
 from yolotrt_lab.report.schema import Agreement, Curve
 
-__all__ = ["agreement_cells", "agreement_table", "column_title", "escaped", "pr_curves"]
+__all__ = ["agreement_cells", "agreement_table", "column_title", "pr_curves"]
 
 _LINE_STYLES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 _PANEL_LIMIT = 9
@@ -38,7 +38,7 @@ def pr_curves(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
             if label in per_class:
                 axes.plot(
                     per_class[label].recall, per_class[label].precision, color=colors[engine], linewidth=2,
-                    linestyle=_LINE_STYLES[order % len(_LINE_STYLES)], label=display_name(engine),
+                    linestyle=_LINE_STYLES[order % len(_LINE_STYLES)], label=short_name(engine),
                 )  # fmt: skip
         axes.set_xlim(0, 1.01)
         axes.set_ylim(0, 1.03)
@@ -57,11 +57,6 @@ def pr_curves(curves: Mapping[str, Mapping[str, Curve]]) -> Figure:
     return figure
 
 
-def escaped(text: str) -> str:
-    """Return text that Matplotlib shows as it is: a pair of dollar signs would start mathematics."""
-    return text.replace("$", r"\$")
-
-
 def column_title(key: str) -> str:
     """Return the heading of one number of an agreement.
 
@@ -69,7 +64,8 @@ def column_title(key: str) -> str:
         >>> column_title("relative_l2")
         'relative L2'
     """
-    return key.replace("_", " ").replace(" l2", " L2").replace("iou", "IoU")
+    text = key.replace("map50_95", "mAP50-95").replace("_", " ")
+    return text.replace(" l2", " L2").replace("iou", "IoU")
 
 
 def agreement_cells(value: bool | float | str | None) -> str:
@@ -80,7 +76,7 @@ def agreement_cells(value: bool | float | str | None) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if 0.99 <= value < 1:  # a cosine of 0.999996 is not 1
+    if 0.999 < value < 1:  # a cosine of 0.999996 is not 1
         return f"{value:.6f}"
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.5g}"
@@ -99,7 +95,7 @@ def agreement_table(agreements: Mapping[str, Agreement], *, columns: Sequence[st
     chosen = list(columns) or available[:7]
     header = ["Engine", *(column_title(key) for key in chosen), "Verdict"]
     rows = [
-        [display_name(name), *(agreement_cells({**item.boxes, **item.tensor}.get(key)) for key in chosen), item.verdict]
+        [short_name(name), *(agreement_cells({**item.boxes, **item.tensor}.get(key)) for key in chosen), item.verdict]
         for name, item in agreements.items()
     ]
     figure = new_figure(height=0.9 + 0.42 * (len(rows) + 1))

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.report.plots.accuracy import escaped
-from yolotrt_lab.report.plots.style import INK, display_name, new_figure, series_colors
+from yolotrt_lab.report.plots.style import INK, escaped, new_figure, series_colors, short_name
 from yolotrt_lab.types import Detections, ImageArray
 
 __all__ = ["ExampleImage", "example_grid"]
@@ -84,6 +83,6 @@ def example_grid(examples: Sequence[ExampleImage], *, class_names: Sequence[str]
     panels = figure.subplots(len(rows), len(names), squeeze=False, height_ratios=heights)
     for row, example in enumerate(rows):
         for column, (name, found) in enumerate(example.detections):
-            title = f"{display_name(name)}: {len(found)} objects  ({escaped(example.title)})"
+            title = f"{short_name(name)}: {len(found)} objects  ({short_name(example.title)})"
             _draw(panels[row, column], example.image_bgr, found, class_names=class_names, title=title)
     return figure

@@ -77,7 +77,10 @@ def place_labels(
     taken += [box for start, end in segments for box in _along(axes, start, end)]
     placed: list[Annotation] = []
     for (x, y), label, color in zip(points, labels, colors, strict=True):
-        note = axes.annotate(label, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=fontsize, color=color)
+        note = axes.annotate(
+            label, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=fontsize, color=color, zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
+        )  # fmt: skip
         note.set_in_layout(False)  # or the label would move the axes it was placed in
         best: tuple[float, tuple[float, float]] | None = None
         for radius in _RADII_POINTS:

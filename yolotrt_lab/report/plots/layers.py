@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from yolotrt_lab.profiling.layers import LayerMatrix
 from yolotrt_lab.profiling.structure import NodeRow, StructureComparison
@@ -16,9 +18,10 @@ from yolotrt_lab.report.plots.style import (
     GREY,
     INK,
     color_for,
-    display_name,
     finish_axes,
+    ink_on,
     new_figure,
+    short_name,
     stamp_platform,
 )
 from yolotrt_lab.report.schema import PlatformInfo
@@ -27,14 +30,6 @@ __all__ = ["layer_heatmap", "structure_comparison"]
 
 _ABSENT = "#f1f1f1"
 _UNKNOWN = "#9e9e9e"
-
-
-def _short(name: str, *, length: int = 44) -> str:
-    """Shorten a node name in its middle, where it says least."""
-    if len(name) <= length:
-        return name
-    head = (length - 3) // 2
-    return f"{name[:head]}...{name[-(length - 3 - head) :]}"
 
 
 def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, top: int = 24) -> Figure:
@@ -51,17 +46,18 @@ def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, 
     axes = figure.add_subplot()
     named = share[: len(shown.rows) - (shown is not matrix)]  # the sum of the rest would drown the single layers
     brightest = max(float(named.max(initial=0)), 1.0)
-    image = axes.imshow(share, aspect="auto", cmap="Blues", vmin=0, vmax=1.25 * brightest)
+    colors = colormaps["Blues"]
+    image = axes.imshow(share, aspect="auto", cmap=colors, vmin=0, vmax=1.25 * brightest)
     if shown is not matrix:
         axes.axhspan(len(shown.rows) - 1.5, len(shown.rows) - 0.5, color=_ABSENT, zorder=1.5)
     for (row, column), value in np.ndenumerate(share):
         text = f"{shown.time_ms[row, column]:.2f} ms  {value:.1f} %" if shown.time_ms[row, column] > 0 else "fused"
-        dark = value > 0.8 * brightest and row < len(named)
-        ink = "white" if dark else (INK if shown.time_ms[row, column] > 0 else GREY)
+        red, green, blue, _ = colors(float(value) / (1.25 * brightest)) if row < len(named) else to_rgba(_ABSENT)
+        ink = ink_on((red, green, blue)) if shown.time_ms[row, column] > 0 else GREY
         axes.text(column, row, text, ha="center", va="center", fontsize=10, color=ink)
     finish_axes(axes, title="Time per layer, by the ONNX node it came from", grid=None)
     axes.set_xticks(range(len(shown.engines)), [_column_title(shown, column) for column in range(len(shown.engines))])
-    axes.set_yticks(range(len(shown.rows)), [_short(row) for row in shown.rows])
+    axes.set_yticks(range(len(shown.rows)), [short_name(row, length=38) for row in shown.rows])
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=10)
     for spine in axes.spines.values():
@@ -75,7 +71,7 @@ def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, 
 
 
 def _column_title(matrix: LayerMatrix, column: int) -> str:
-    return f"{display_name(matrix.engines[column])}\n{matrix.time_ms[:, column].sum():.1f} ms"
+    return f"{short_name(matrix.engines[column], length=20)}\n{matrix.time_ms[:, column].sum():.1f} ms"
 
 
 def _present_precisions(comparison: StructureComparison) -> list[str]:
@@ -105,8 +101,9 @@ def _draw_strips(axes: Axes, rows: Sequence[NodeRow], engines: Sequence[str], pr
         xlabel="Node of the ONNX graph, in order",
         grid=None,
     )
-    axes.set_yticks(range(len(engines)), [display_name(name) for name in engines], fontsize=11)
+    axes.set_yticks(range(len(engines)), [short_name(name) for name in engines], fontsize=11)
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_counts(axes: Axes, comparison: StructureComparison, precisions: Sequence[str]) -> None:
@@ -129,8 +126,9 @@ def _draw_counts(axes: Axes, comparison: StructureComparison, precisions: Sequen
         )
     axes.set_xlim(0, 2.0 * max((engine.layers for engine in comparison.engines), default=1))
     finish_axes(axes, title="Executed layers by precision", xlabel="Layers", grid="x")
-    axes.set_yticks(range(len(names)), [display_name(name) for name in names], fontsize=11)
+    axes.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=11)
     axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def structure_comparison(comparison: StructureComparison, *, platform: PlatformInfo | None = None) -> Figure:
@@ -146,7 +144,7 @@ def structure_comparison(comparison: StructureComparison, *, platform: PlatformI
     precisions = _present_precisions(comparison)
     _draw_strips(top, comparison.rows, [engine.name for engine in comparison.engines], precisions)
     _draw_counts(bottom, comparison, precisions)
-    handles = [Patch(color=color_for(name) or _UNKNOWN, label=display_name(name)) for name in precisions]
+    handles = [Patch(color=color_for(name) or _UNKNOWN, label=short_name(name)) for name in precisions]
     handles.append(Patch(color=_ABSENT, label="folded away"))
     figure.legend(handles=handles, fontsize=10, frameon=False, loc="outside upper right", ncols=len(handles))
     stamp_platform(figure, platform)

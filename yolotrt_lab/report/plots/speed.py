@@ -14,10 +14,10 @@ from yolotrt_lab.profiling.timing import LatencyStats
 from yolotrt_lab.report.plots.style import (
     GREY,
     INK,
-    display_name,
     finish_axes,
     new_figure,
     series_colors,
+    short_name,
     stamp_platform,
 )
 from yolotrt_lab.report.schema import PlatformInfo
@@ -47,7 +47,7 @@ def latency_distribution(latency: Mapping[str, LatencyStats], *, platform: Platf
     for name in names:
         samples = np.sort(latency[name].samples_ms)
         share = np.arange(1, len(samples) + 1) / len(samples)
-        left.step(samples, share, where="post", color=colors[name], linewidth=2, label=display_name(name))
+        left.step(samples, share, where="post", color=colors[name], linewidth=2, label=short_name(name))
     for percent, style in _PERCENTILES:
         left.axhline(percent / 100, color=GREY, linewidth=0.8, linestyle=style)
         left.annotate(
@@ -77,6 +77,8 @@ def _counts(latency: Mapping[str, LatencyStats]) -> str:
 
 def _draw_boxes(axes: Axes, latency: Mapping[str, LatencyStats], colors: Mapping[str, str]) -> None:
     names = list(latency)[::-1]
+    if not names:
+        return
     boxes = axes.boxplot(
         [latency[name].samples_ms for name in names],
         orientation="horizontal",
@@ -103,7 +105,7 @@ def _draw_boxes(axes: Axes, latency: Mapping[str, LatencyStats], colors: Mapping
         )
     axes.set_ylim(0.5, len(names) + 0.7)
     finish_axes(axes, title="Percentiles", xlabel="Latency (ms)", grid="x")
-    axes.set_yticks(range(1, len(names) + 1), [display_name(name) for name in names], fontsize=11)
+    axes.set_yticks(range(1, len(names) + 1), [short_name(name) for name in names], fontsize=11)
 
 
 def throughput_by_batch(
@@ -124,10 +126,10 @@ def throughput_by_batch(
         x = [point.batch for point in ordered]
         rate = np.array([point.images_per_s for point in ordered])
         low, high = np.array([point.images_per_s_interval for point in ordered]).T
-        left.plot(x, rate, marker="o", linewidth=2, color=colors[name], label=display_name(name))
+        left.plot(x, rate, marker="o", linewidth=2, color=colors[name], label=short_name(name))
         left.fill_between(x, np.minimum(low, rate), np.maximum(high, rate), color=colors[name], alpha=0.15, linewidth=0)
         p50 = [point.latency.p50_ms for point in ordered]
-        right.plot(x, p50, marker="o", linewidth=2, color=colors[name], label=display_name(name))
+        right.plot(x, p50, marker="o", linewidth=2, color=colors[name], label=short_name(name))
     for axes in (left, right):
         _batch_axis(axes, batches)
         axes.set_ylim(bottom=0)
@@ -176,8 +178,8 @@ def framework_bars(
         )
     axes.set_xlim(0, 1.32 * max(ends, default=1.0))
     finish_axes(axes, title="One model, several frameworks", xlabel="Latency of one image, median (ms)", grid="x")
-    axes.set_yticks(range(len(names)), [display_name(name) for name in names], fontsize=11)
+    axes.set_yticks(range(len(names)), [short_name(name) for name in names], fontsize=11)
     axes.invert_yaxis()
-    note = f"in brackets: times as fast as {baseline or names[0]}; bars p10-p90; timed in turns" if names else ""
-    stamp_platform(figure, platform, note=note)
+    compared = f"in brackets: times as fast as {short_name(baseline or names[0])}; " if names else ""
+    stamp_platform(figure, platform, note=f"{compared}bars p10-p90; timed in turns")
     return figure

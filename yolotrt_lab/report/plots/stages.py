@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from yolotrt_lab.profiling.stages import STAGES, StageBreakdown
 from yolotrt_lab.profiling.timeline import TimelineEvent
-from yolotrt_lab.report.plots.style import INK, display_name, finish_axes, new_figure, series_colors, stamp_platform
+from yolotrt_lab.report.plots.style import INK, finish_axes, new_figure, series_colors, short_name, stamp_platform
 from yolotrt_lab.report.schema import PlatformInfo
 
 __all__ = ["pipeline_timeline", "stage_bars"]
@@ -48,8 +48,8 @@ def stage_bars(stages: Mapping[str, StageBreakdown], *, platform: PlatformInfo |
         )
     axes.set_xlim(0, 1.32 * longest)
     finish_axes(axes, title="Time per image by stage", xlabel="Median time (ms)", grid="x")
-    axes.set_yticks(range(len(stages)), [display_name(name) for name in stages], fontsize=11)
-    axes.set_ylim(len(stages) - 0.5, -0.5)
+    axes.set_yticks(range(len(stages)), [short_name(name) for name in stages], fontsize=11)
+    axes.set_ylim(max(len(stages), 1) - 0.5, -0.5)
     if stages:
         figure.legend(fontsize=10, frameon=False, loc="outside upper right", ncols=len(STAGES), labelcolor=INK)
     stamp_platform(figure, platform)

@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
+from numpy.typing import NDArray
 
 from yolotrt_lab.report.schema import PlatformInfo
 
@@ -23,12 +25,16 @@ __all__ = [
     "INK",
     "color_for",
     "display_name",
+    "escaped",
     "figure_to_png",
     "figure_to_svg",
     "finish_axes",
+    "ink_on",
+    "luminance",
     "new_figure",
     "readable",
     "series_colors",
+    "short_name",
     "stamp_platform",
 ]
 
@@ -55,6 +61,25 @@ def display_name(name: str) -> str:
     return _DISPLAY.get(name, name)
 
 
+def short_name(name: str, *, length: int = 26) -> str:
+    """Return an engine's name for an axis, shortened in its middle, where file names say least.
+
+    Example:
+        >>> short_name("yolov5n-parts-finetuned.int8.engine", length=20)
+        'yolov5n-\u2026int8.engine'
+    """
+    text = display_name(name)
+    if len(text) > length:
+        head = length * 2 // 5
+        text = f"{text[:head]}\u2026{text[len(text) - (length - head - 1) :]}"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Return text that Matplotlib shows as it is: a pair of dollar signs would start mathematics."""
+    return text.replace("$", r"\$")
+
+
 def color_for(name: str) -> str | None:
     """Return the fixed colour of a precision or stage, or None."""
     return _FIXED.get(name.lower())
@@ -69,15 +94,30 @@ def series_colors(names: Sequence[str]) -> dict[str, str]:
     return {name: color_for(name) or assigned[name] for name in names}
 
 
+def luminance(color: ColorType) -> float:
+    """Return the relative luminance of a colour by WCAG 2: 0 for black, 1 for white."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def ink_on(color: ColorType) -> str:
+    """Return black or white, whichever is easier to read on a colour."""
+    return INK if luminance(color) > 0.19 else "white"
+
+
 def readable(color: str) -> str:
     """Return a colour darkened until text in it on white has the contrast WCAG asks for (4.5 to 1)."""
     rgb = np.array(to_rgb(color))
     for _ in range(20):
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        if 1.05 / (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05) >= 4.5:
+        if 1.05 / (luminance(_color(rgb)) + 0.05) >= 4.5:
             break
         rgb = rgb * 0.92
-    return to_hex((float(rgb[0]), float(rgb[1]), float(rgb[2])))
+    return to_hex(_color(rgb))
+
+
+def _color(rgb: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(rgb[0]), float(rgb[1]), float(rgb[2])
 
 
 def new_figure(*, width: float = 9.0, height: float = 4.8) -> Figure:
@@ -115,6 +155,7 @@ def finish_axes(
     for side in ("left", "bottom"):
         axes.spines[side].set_color(GREY)
     axes.set_axisbelow(True)
+    axes.grid(False, which="both")
     if grid:
         axes.grid(True, axis=grid, color=_GRID, linewidth=0.8)
     if legend:

@@ -14,11 +14,11 @@ from yolotrt_lab.profiling.timing import LatencyStats
 from yolotrt_lab.report.plots.labels import place_labels
 from yolotrt_lab.report.plots.style import (
     GREY,
-    display_name,
     finish_axes,
     new_figure,
     readable,
     series_colors,
+    short_name,
     stamp_platform,
 )
 from yolotrt_lab.report.schema import PlatformInfo
@@ -131,7 +131,7 @@ def precision_speed(points: Mapping[str, TradeoffPoint], *, platform: PlatformIn
 
 def _label(name: str, point: TradeoffPoint) -> str:
     remark = f" ({point.remark})" if point.remark else ""
-    return f"{display_name(name)}{remark}\n{point.latency.p50_ms:.1f} ms, {point.map50_95:.3f}"
+    return f"{short_name(name)}{remark}\n{point.latency.p50_ms:.1f} ms, {point.map50_95:.3f}"
 
 
 def _bars_note(points: Mapping[str, TradeoffPoint]) -> str:

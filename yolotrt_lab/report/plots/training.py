@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from yolotrt_lab.report.plots.style import finish_axes, new_figure, series_colors
 
@@ -29,6 +30,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             values = [epoch[key] for epoch in history if key in epoch]
             marker = "o" if len(values) < 15 else None
             axes.plot(epochs, values, color=colors[key], linewidth=2, marker=marker, markersize=4, label=key)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finish_axes(left, title="Losses", xlabel="Epoch", ylabel="Loss", legend=bool(losses))
     finish_axes(right, title="Accuracy on the validation images", xlabel="Epoch", ylabel="Score", legend=bool(scores))
     right.set_ylim(0, 1.02)
