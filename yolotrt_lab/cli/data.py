@@ -252,12 +252,12 @@ def split(
     """
     from yolotrt_lab.data.convert import write_yolo
     from yolotrt_lab.data.datasets import load_dataset
+    from yolotrt_lab.data.labels import read_labeled_image
     from yolotrt_lab.data.split import split_images
-    from yolotrt_lab.data.statistics import read_labeled_image
 
     loaded = load_dataset(dataset)
     paths = [path for name in loaded.splits for path in loaded.splits[name]]
-    images = [read_labeled_image(path, dataset=loaded) for path in paths]
+    images = [read_labeled_image(path, num_classes=len(loaded.class_names)) for path in paths]
     with progress_bar("Comparing pictures") as on_progress:
         result = split_images(
             images,

@@ -14,8 +14,7 @@ import numpy as np
 from yolotrt_lab.data.colours import class_colours
 from yolotrt_lab.data.datasets import Dataset
 from yolotrt_lab.data.images import read_image
-from yolotrt_lab.data.labels import LabeledImage
-from yolotrt_lab.data.statistics import read_labeled_image
+from yolotrt_lab.data.labels import LabeledImage, read_labeled_image
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.types import Array, ImageArray
 
@@ -136,5 +135,5 @@ def dataset_sheet(
     paths = dataset.images(split)
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.choice(len(paths), size=min(count, len(paths)), replace=False)) if count > 0 else []
-    items = [read_labeled_image(paths[index], dataset=dataset) for index in chosen]
+    items = [read_labeled_image(paths[index], num_classes=len(dataset.class_names)) for index in chosen]
     return contact_sheet(items, class_names=dataset.class_names, columns=columns, cell_px=cell_px)

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from yolotrt_lab.data.datasets import labels_path
+from yolotrt_lab.data.images import image_size
 from yolotrt_lab.detection.boxes import cxcywh_from_xyxy, xyxy_from_cxcywh
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import write_text
@@ -27,6 +29,7 @@ __all__ = [
     "YoloLabels",
     "parse_labels",
     "problem_summary",
+    "read_labeled_image",
     "read_labels",
     "write_labels",
 ]
@@ -266,6 +269,21 @@ def read_labels(path: Path | str, *, num_classes: int) -> YoloLabels:
             fix="List all problems with `yolotrt data validate`, and correct or delete these lines.",
         )
     return labels
+
+
+def read_labeled_image(image: Path, *, num_classes: int) -> LabeledImage:
+    """Return an image of a data set with its objects in pixels, without decoding it.
+
+    Args:
+        image: The image file; its labels are where `labels_path` says.
+        num_classes: Class ids must be below it.
+
+    Raises:
+        InputError: The image's header or its labels cannot be read.
+    """
+    image_hw = image_size(image)
+    labels = read_labels(labels_path(image), num_classes=num_classes)
+    return LabeledImage(image, image_hw, labels.class_ids, labels.xyxy(image_hw))
 
 
 def write_labels(path: Path | str, labels: YoloLabels) -> None:

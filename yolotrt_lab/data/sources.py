@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from yolotrt_lab.data.images import IMAGE_SUFFIXES, list_images, read_image
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, LabWarning
 from yolotrt_lab.types import ImageArray
 
 __all__ = ["VIDEO_SUFFIXES", "count_frames", "iter_frames"]
@@ -33,6 +34,9 @@ def iter_frames(
 
     Raises:
         InputError: Nothing is there, nothing in it can be read, or a video cannot be decoded.
+
+    Warns:
+        LabWarning: A video ended well before the length it states.
     """
     if isinstance(source, str) and source.isdecimal() and not Path(source).exists():
         yield from _video_frames(int(source), name=f"camera{source}")
@@ -81,6 +85,7 @@ def _folder_frames(folder: Path, *, on_broken: Callable[[InputError], None] | No
 def _video_frames(source: Path | int, *, name: str) -> Iterator[tuple[str, ImageArray]]:
     capture = cv2.VideoCapture(source if isinstance(source, int) else os.fspath(source))
     try:
+        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if isinstance(source, Path) else 0
         index = 0
         while True:
             there, frame = capture.read()
@@ -95,5 +100,9 @@ def _video_frames(source: Path | int, *, name: str) -> Iterator[tuple[str, Image
                 got="no frame",
                 fix="Convert it with `ffmpeg -i input -c:v libx264 -pix_fmt yuv420p output.mp4`.",
             )
+        # Some formats only estimate their length, so a few frames less are no sign of damage.
+        if index < 0.95 * promised:
+            message = f"{source} ended after {index} of {promised} frames: it is damaged or cut short."
+            warnings.warn(message, LabWarning, stacklevel=3)
     finally:
         capture.release()

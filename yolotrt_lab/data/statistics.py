@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from yolotrt_lab.data.colours import class_colours
 from yolotrt_lab.data.datasets import Dataset, load_dataset
-from yolotrt_lab.data.images import image_size
-from yolotrt_lab.data.labels import LabeledImage, read_labels
+from yolotrt_lab.data.labels import LabeledImage, read_labeled_image
 from yolotrt_lab.types import FloatArray, ProgressCallback
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["DatasetStatistics", "dataset_statistics", "plot_statistics", "read_labeled_image"]
+__all__ = ["DatasetStatistics", "dataset_statistics", "plot_statistics"]
 
 _SMALL_PX2, _LARGE_PX2 = 32**2, 96**2  # COCO's limits of small and large objects
 _MOST_HEAT_CELLS = 40
@@ -79,17 +78,6 @@ class DatasetStatistics:
         }
 
 
-def read_labeled_image(image: Path, *, dataset: Dataset) -> LabeledImage:
-    """Return one image of a data set with its objects in pixels.
-
-    Raises:
-        InputError: The image's header or its labels cannot be read.
-    """
-    image_hw = image_size(image)
-    labels = read_labels(dataset.labels_path(image), num_classes=len(dataset.class_names))
-    return LabeledImage(image, image_hw, labels.class_ids, labels.xyxy(image_hw))
-
-
 def dataset_statistics(
     dataset: Dataset | Path | str, *, on_progress: ProgressCallback | None = None
 ) -> DatasetStatistics:
@@ -112,7 +100,7 @@ def dataset_statistics(
     for split, paths in dataset.splits.items():
         read = []
         for path in paths:
-            read.append(read_labeled_image(path, dataset=dataset))
+            read.append(read_labeled_image(path, num_classes=classes))
             if on_progress:
                 on_progress(len(entries) + len(read), total)
         ids = np.concatenate([item.class_ids for item in read]) if read else np.zeros(0, np.int64)

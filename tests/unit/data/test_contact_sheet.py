@@ -49,6 +49,11 @@ class TestAnnotateImage:
         assert has_colour(annotated([box], [1]), 1).sum() >= free
         assert free > 150
 
+    def test_a_name_at_the_right_border_moves_to_the_left(self):
+        where = has_colour(annotated([[194, 40, 199, 90]], [1]), 1)
+        assert where[28:38, 176:190].mean() > 0.3
+        assert not where[:, :160].any()
+
     def test_scale_comes_before_drawing(self):
         small, large = annotated([[50, 40, 150, 90]], [0], scale=0.5), annotated([[50, 40, 150, 90]], [0], scale=3)
         assert small.shape == (50, 100, 3)

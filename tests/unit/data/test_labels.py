@@ -13,6 +13,7 @@ from yolotrt_lab.data.labels import (
     YoloLabels,
     parse_labels,
     problem_summary,
+    read_labeled_image,
     read_labels,
     write_labels,
 )
@@ -212,3 +213,10 @@ def test_summary_counts_by_kind():
     problems = [LabelProblem(Path("a"), 1, kind, "") for kind in ("zero-size", "encoding", "zero-size")]
     assert problem_summary(problems) == {"zero-size": 2, "encoding": 1}
     assert problem_summary([]) == {}
+
+
+def test_one_image_in_pixels(dataset_root):
+    image = read_labeled_image(dataset_root / "images/train/train1.png", num_classes=2)
+    assert image.image_hw == (48, 64)
+    assert image.class_ids.tolist() == [1, 1]
+    np.testing.assert_allclose(image.xyxy, [[24, 12, 40, 36], [12, 9, 20, 15]])

@@ -4,20 +4,23 @@ import pytest
 
 from yolotrt_lab.data.images import read_image
 from yolotrt_lab.data.sources import count_frames, iter_frames
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, LabWarning
+
+
+def write_video(path, frames):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write videos")
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
 
 
 @pytest.fixture
 def video(tmp_path):
     """Five frames, each of one brightness, so that their order can be seen."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV cannot write videos")
-    for index in range(5):
-        writer.write(np.full((48, 64, 3), 40 * index + 20, np.uint8))
-    writer.release()
-    return path
+    return write_video(tmp_path / "clip.avi", [np.full((48, 64, 3), 40 * k + 20, np.uint8) for k in range(5)])
 
 
 def test_an_image(tmp_path, draw):
@@ -57,6 +60,17 @@ def test_a_video(video):
     assert frames[0][1].shape == (48, 64, 3)
     assert frames[0][1].dtype == np.uint8
     assert count_frames(video) == 5
+
+
+def test_a_video_that_is_cut_short(tmp_path, capfd):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "clip.avi", noise)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.warns(LabWarning, match=r"clip\.avi ended after \d+ of 40 frames"):
+        frames = list(iter_frames(path))
+    assert 10 < len(frames) < 30
+    capfd.readouterr()  # the decoder complains in its own words
 
 
 def test_frames_are_read_only_as_asked(video):

@@ -4,8 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from yolotrt_lab.data.datasets import load_dataset
-from yolotrt_lab.data.statistics import dataset_statistics, plot_statistics, read_labeled_image
+from yolotrt_lab.data.statistics import dataset_statistics, plot_statistics
 from yolotrt_lab.errors import InputError
 
 
@@ -77,14 +76,6 @@ def test_broken_labels_are_an_error(dataset_root):
     (dataset_root / "labels/train/train1.txt").write_text("x")
     with pytest.raises(InputError, match=r"train1\.txt"):
         dataset_statistics(dataset_root)
-
-
-def test_one_image_in_pixels(dataset_root):
-    dataset = load_dataset(dataset_root)
-    image = read_labeled_image(dataset.splits["train"][1], dataset=dataset)
-    assert image.image_hw == (48, 64)
-    assert image.class_ids.tolist() == [1, 1]
-    np.testing.assert_allclose(image.xyxy, [[24, 12, 40, 36], [12, 9, 20, 15]])
 
 
 def test_progress(dataset_root):
