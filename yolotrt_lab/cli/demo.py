@@ -40,7 +40,12 @@ class _ConsoleReporter:
 
 
 def demo(
-    dataset: Annotated[str, typer.Option(help="`parts` (drawn here, offline) or `bccd` (real images).")] = "parts",
+    dataset: Annotated[
+        str, typer.Option(help="`parts` (drawn here, offline), `bccd` (real images), or a data.yaml.")
+    ] = "parts",
+    weights: Annotated[
+        Path | None, typer.Option(help="Take this .pt as it is instead of fine-tuning the base checkpoint.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/demo"),
     data_root: Annotated[Path, typer.Option(help="Where data sets are kept.")] = Path("datasets"),
     seed: Annotated[int, typer.Option(min=0, help="Decides images, training and calibration.")] = 1,
@@ -61,6 +66,8 @@ def demo(
     `yolotrt demo`
 
     `yolotrt demo --dataset bccd --output runs/bccd`
+
+    `yolotrt demo --dataset my/data.yaml --weights my.pt --output runs/mine`
     """
     from yolotrt_lab.demo import DemoConfig, run_demo
 
@@ -76,7 +83,7 @@ def demo(
             "rounds": 5,
             "batches": (1, 2),
         }
-    config = DemoConfig(dataset=dataset, output=output, data_root=data_root, seed=seed, **sizes)
+    config = DemoConfig(dataset=dataset, weights=weights, output=output, data_root=data_root, seed=seed, **sizes)
     result = run_demo(config, reporter=_ConsoleReporter())
     emit(
         {"results": result.results_path, "report": result.report_path, **_rows(result)},
@@ -120,26 +127,15 @@ def _table(result: DemoResult) -> Table:
                 f"{engine.map50:.3f}",
                 f"{engine.map50_95:.3f}",
                 f"{engine.delta_to_fp32:+.4f}",
-                f"{latency.p50_ms:.1f} / {latency.p90_ms:.1f} / {latency.p99_ms:.1f}" if latency else "",
+                *(f"{value:.1f}" for value in ((latency.p50_ms, latency.p90_ms, latency.p99_ms) if latency else ())),
                 f"{engine.size_mb:.1f}",
-                f"{engine.build_s:.1f}",
                 "yes" if _agrees(engine) else "NO",
             )
         )
     where = "emulated on CPU, not GPU timings" if results.platform.is_emulated else results.platform.device
     seconds = results.seconds or 0.0
     title = f"{results.dataset.name if results.dataset else ''}: TensorRT engines ({where}), {seconds:.0f} s in all"
-    columns = (
-        "engine",
-        "runs in",
-        "mAP50",
-        "mAP50-95",
-        "to FP32",
-        "p50 / p90 / p99 ms",
-        "MB",
-        "build s",
-        "agrees with ORT",
-    )
+    columns = ("engine", "runs in", "mAP50", "50-95", "to FP32", "p50 ms", "p90", "p99", "MB", "agrees")
     return table(title, columns, rows)
 
 

@@ -27,7 +27,8 @@ class DemoConfig:
     """Sizes of a run; the defaults fit ten minutes on two CPU cores.
 
     Attributes:
-        dataset: "parts" (drawn here, offline) or "bccd" (real images, downloaded once).
+        dataset: "parts" (drawn here, offline), "bccd" (real images, downloaded once), or the path of a data.yaml.
+        weights: A checkpoint to take as it is; None fine-tunes the base checkpoint.
         output: Folder of the run: results.json, report.html and everything they rest on.
         data_root: Where data sets are kept between runs.
         seed: Decides the drawn images, the order of training and the calibration images.
@@ -46,6 +47,7 @@ class DemoConfig:
     """
 
     dataset: str = "parts"
+    weights: Path | None = None
     output: Path = Path("runs/demo")
     data_root: Path = Path("datasets")
     seed: int = 1
@@ -60,12 +62,19 @@ class DemoConfig:
     batches: tuple[int, ...] = (1, 2, 4)
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
+        if self.dataset not in DATASETS and not self.dataset.endswith((".yaml", ".yml")):
             raise InputError(
-                f"Unknown data set {self.dataset!r}.", expected=f"one of {', '.join(DATASETS)}", got=self.dataset
+                f"Unknown data set {self.dataset!r}.",
+                expected=f"one of {', '.join(DATASETS)}, or a data.yaml",
+                got=self.dataset,
             )
         for name in ("calibration_images", "rounds"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be positive.", expected="1 or more", got=getattr(self, name))
         if not self.batches or min(self.batches) < 1:
             raise InputError("The batch sizes are not usable.", expected="whole numbers of 1 or more", got=self.batches)
+
+    @property
+    def floor(self) -> float | None:
+        """Least mAP50-95 to reach; none is known for weights or data of the caller's."""
+        return MAP50_95_FLOOR.get(self.dataset) if self.weights is None else None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolotrt_lab.data.datasets import Dataset, prepare_dataset
+from yolotrt_lab.data.datasets import Dataset, load_dataset, prepare_dataset
 from yolotrt_lab.data.images import read_image
-from yolotrt_lab.demo.config import ENGINE_PRECISIONS, DemoConfig
+from yolotrt_lab.demo.config import DATASETS, ENGINE_PRECISIONS, DemoConfig
 from yolotrt_lab.demo.progress import Reporter
 from yolotrt_lab.detection.letterbox import preprocess
 from yolotrt_lab.engines.build import EngineBuild, EngineOptions, build_engine
@@ -33,33 +33,36 @@ class Models:
     """Everything the measurements need.
 
     Attributes:
-        weights: The fine-tuned checkpoint.
-        training: How it was made.
+        weights: The checkpoint.
+        training: How it was made; None if it was given.
         onnx_report: Whether the export follows the checkpoint.
         onnx: ONNX file per precision; FP32 is the export itself.
         engines: Plan per precision, with its provenance and inspection.
     """
 
     weights: Path
-    training: TrainResult
+    training: TrainResult | None
     onnx_report: OnnxReport
     onnx: Mapping[Precision, Path]
     engines: Mapping[Precision, EngineBuild]
 
 
 def prepare_data(config: DemoConfig, *, reporter: Reporter) -> Dataset:
-    """Draw or download the images."""
+    """Draw, download or load the images."""
     with reporter.step(f"Preparing the data set {config.dataset}") as on_progress:
         if config.dataset == "parts":
             # A folder of its own: these drawings are fewer than, and other than, those the base checkpoint saw.
+            name = f"demo-{sum(config.parts_counts.values())}-seed{config.seed}"
             return prepare_dataset(
                 "parts",
-                root=config.data_root / f"demo-seed{config.seed}",
+                root=config.data_root / name,
                 seed=config.seed,
                 counts=config.parts_counts,
                 workers=usable_cores(),
                 on_progress=on_progress,
             )
+        if config.dataset not in DATASETS:
+            return load_dataset(config.dataset)
         return prepare_dataset(config.dataset, root=config.data_root, on_progress=on_progress)
 
 
@@ -69,13 +72,17 @@ def make_models(dataset: Dataset, *, config: DemoConfig, reporter: Reporter) -> 
     Raises:
         LabError: A step failed; its message says which and how to fix it.
     """
-    with reporter.step("Fine-tuning the detector") as on_progress:
-        training = train(_train_config(dataset, config), on_progress=on_progress)
+    training = None
+    weights = config.weights
+    if weights is None:
+        with reporter.step("Fine-tuning the detector") as on_progress:
+            training = train(_train_config(dataset, config), on_progress=on_progress)
+        weights = training.best_weights
     fp32 = config.output / "model.fp32.onnx"
-    with reporter.step("Exporting and verifying ONNX"):
-        export_onnx(training.best_weights, fp32, image_size=config.image_size)
-        images = [read_image(path) for path in dataset.images("val")[:_VERIFY_IMAGES]]
-        report = verify_onnx(fp32, weights=training.best_weights, images=images)
+    with reporter.step("Exporting and verifying ONNX") as on_progress:
+        export_onnx(weights, fp32, image_size=config.image_size)
+        images = dataset.images("test")[:_VERIFY_IMAGES]
+        report = verify_onnx(fp32, weights=weights, images=images, on_progress=on_progress)
     onnx = {
         Precision.FP32: fp32,
         Precision.FP16: config.output / "model.fp16.onnx",
@@ -91,7 +98,7 @@ def make_models(dataset: Dataset, *, config: DemoConfig, reporter: Reporter) -> 
         )
         quantize_onnx(fp32, onnx[Precision.INT8], table=table, base=Precision.FP16)
     return Models(
-        weights=training.best_weights,
+        weights=weights,
         training=training,
         onnx_report=report,
         onnx=onnx,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,38 +11,38 @@ from typing import Any
 
 from yolotrt_lab.data.datasets import Dataset
 from yolotrt_lab.data.images import read_image
-from yolotrt_lab.demo.accuracy import Accuracy, agreement_with, measure_accuracy
-from yolotrt_lab.demo.config import MAP50_95_FLOOR, DemoConfig
+from yolotrt_lab.demo.accuracy import Accuracy, measure_accuracy
+from yolotrt_lab.demo.config import DemoConfig
+from yolotrt_lab.demo.content import (
+    REFERENCE,
+    dataset_content,
+    engine_content,
+    framework_content,
+    onnx_content,
+    platform_content,
+    sample_content,
+    structure_content,
+    training_content,
+)
 from yolotrt_lab.demo.models import Models, make_models, prepare_data
 from yolotrt_lab.demo.progress import Reporter, SilentReporter
 from yolotrt_lab.demo.speed import measure_speed
-from yolotrt_lab.engines.build import EngineBuild
-from yolotrt_lab.engines.platform import Platform, activate
+from yolotrt_lab.engines.platform import activate
 from yolotrt_lab.files import atomic_path, sha256_of
 from yolotrt_lab.profiling.machine import machine_description
-from yolotrt_lab.profiling.structure import StructureLayer
 from yolotrt_lab.report.figures import figures_from_results
 from yolotrt_lab.report.html import write_report
-from yolotrt_lab.report.intervals import bootstrap_map_interval
 from yolotrt_lab.report.plots.style import figure_to_png
 from yolotrt_lab.report.records import (
-    accuracy_record,
-    boxes_record,
     layer_records,
-    structure_records,
     timeline_records,
 )
 from yolotrt_lab.report.schema import SCHEMA_VERSION, Results, write_results
 from yolotrt_lab.types import Precision
 
-__all__ = ["REFERENCE", "DemoResult", "run_demo"]
+__all__ = ["DemoResult", "run_demo"]
 
-REFERENCE = "ONNX Runtime"
-"""Everything is judged against this framework in FP32."""
-
-_SAMPLES = 3
 _STAGE_IMAGES = 8
-_RESAMPLES = 100  # of the test images, for the interval of mAP
 
 
 @dataclass(frozen=True)
@@ -55,25 +53,19 @@ class DemoResult:
         results: What was measured, checked against the schema.
         results_path: results.json.
         report_path: report.html.
-        floor: Least mAP50-95 the fine-tuned detector must reach on the test images.
+        floor: Least mAP50-95 the fine-tuned detector must reach on the test images, if one is known.
     """
 
     results: Results
     results_path: Path
     report_path: Path
-    floor: float
+    floor: float | None
 
     @property
     def is_above_floor(self) -> bool:
         """Whether fine-tuning reached the floor."""
-        engine = self.results.engines[Precision.FP32]
-        return engine.map50_95 is not None and engine.map50_95 >= self.floor
-
-    @property
-    def do_engines_agree(self) -> bool:
-        """Whether every engine keeps its tolerance."""
-        judged = [engine.agreement_with_onnxruntime for engine in self.results.engines.values()]
-        return all(each is not None and each.verdict == "pass" for each in judged)
+        found = self.results.engines[Precision.FP32].map50_95
+        return self.floor is None or (found is not None and found >= self.floor)
 
 
 def run_demo(config: DemoConfig, *, reporter: Reporter | None = None) -> DemoResult:
@@ -98,18 +90,18 @@ def run_demo(config: DemoConfig, *, reporter: Reporter | None = None) -> DemoRes
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "started": started.isoformat(timespec="seconds"),
-        "platform": _platform(platform),
-        "dataset": _dataset(dataset, accuracy[REFERENCE]),
+        "platform": platform_content(platform),
+        "dataset": dataset_content(dataset, accuracy[REFERENCE]),
         "weights": {"name": models.weights.name, "sha256": sha256_of(models.weights)},
-        "training": _training(models),
-        "onnx_report": models.onnx_report.summary(),
-        "engines": _engines(models, accuracy, speed),
-        "frameworks": _with_accuracy(speed["frameworks"], accuracy),
+        "training": training_content(models),
+        "onnx_report": onnx_content(models.onnx_report),
+        "engines": engine_content(models, accuracy, speed),
+        "frameworks": framework_content(speed["frameworks"], accuracy),
         **{key: speed[key] for key in ("throughput", "stages")},
         "layers": {name: layer_records(layers) for name, layers in speed["layers"].items()},
         "timeline": {title: timeline_records(events) for title, events in speed["timeline"].items()},
-        "structure": {name: _structure(build) for name, build in models.engines.items()},
-        "samples": _samples(models, accuracy, config),
+        "structure": {name: structure_content(build) for name, build in models.engines.items()},
+        "samples": sample_content(models, accuracy, config),
         "environment": {"command": ["yolotrt", *sys.argv[1:]], **machine_description()},
     }
     content["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -141,103 +133,6 @@ def _measure_all(models: Models, dataset: Dataset, *, config: DemoConfig, report
     return found
 
 
-def _platform(platform: Platform) -> dict[str, Any]:
-    emulated = platform.kind == "emulated"
-    note = "TensorRT is emulated by OpenVINO: timings are this CPU's, not a GPU's." if emulated else ""
-    return {
-        "kind": platform.kind,
-        "tensorrt_version": platform.tensorrt_version,
-        "device": platform.device_name,
-        "note": note,
-    }
-
-
-def _dataset(dataset: Dataset, reference: Accuracy) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "split": "test",
-        "images": len(reference.split.images),
-        "objects": reference.metrics.object_count,
-        "classes": list(dataset.class_names),
-    }
-
-
-def _training(models: Models) -> dict[str, Any]:
-    result = models.training
-    start = result.provenance["start"]
-    return {
-        "start": start["weights"],
-        "epochs": result.epochs,
-        "seconds": round(result.seconds, 1),
-        "images": result.provenance["data"]["train_images"],
-        "validation": result.metrics,
-        "seed": result.provenance["seed"],
-    }
-
-
-def _engines(models: Models, accuracy: Mapping[str, Accuracy], speed: Mapping[str, Any]) -> dict[str, Any]:
-    baseline = accuracy[Precision.FP32].metrics.map50_95
-    found: dict[str, Any] = {}
-    for precision, build in models.engines.items():
-        measured = accuracy[precision]
-        executed = build.report.executed_precision
-        split = measured.split
-        interval = bootstrap_map_interval(
-            split.ground_truth, split.detections, class_names=split.class_names, resamples=_RESAMPLES
-        )
-        found[precision] = {
-            "requested_precision": precision,
-            "executed_precision": executed,
-            "precision_share": dict(build.report.precision_share),
-            "layer_count": len(build.report.layers),
-            "size_mb": build.path.stat().st_size / 1e6,
-            "build_s": round(build.seconds, 3),
-            **accuracy_record(measured.metrics, interval=interval, baseline_map50_95=baseline),
-            "latency_ms": speed["latency"][precision].to_json(),
-            "agreement_with_onnxruntime": agreement_with(
-                accuracy[REFERENCE], measured, executed=executed, claimed=precision
-            ),
-        }
-    return found
-
-
-def _with_accuracy(frameworks: Mapping[str, Any], accuracy: Mapping[str, Accuracy]) -> dict[str, Any]:
-    reference = accuracy[REFERENCE].metrics.map50_95
-    return {
-        name: {**item, "map50_95": reference} if name == REFERENCE else dict(item) for name, item in frameworks.items()
-    }
-
-
-def _structure(build: EngineBuild) -> list[dict[str, Any]]:
-    return structure_records(
-        [
-            StructureLayer(layer.name, layer.kind, str(layer.precision or ""), tuple(layer.origins))
-            for layer in build.report.layers
-        ]
-    )
-
-
-def _samples(models: Models, accuracy: Mapping[str, Accuracy], config: DemoConfig) -> list[dict[str, Any]]:
-    """Copy a few test images beside the results, with what each engine found in them."""
-    samples: list[dict[str, Any]] = []
-    split = accuracy[REFERENCE].split
-    for index, image in enumerate(split.images[:_SAMPLES]):
-        target = config.output / "samples" / image.name
-        with atomic_path(target) as temporary:
-            shutil.copyfile(image, temporary)
-        truth = split.ground_truth[index]
-        samples.append(
-            {
-                "image": target.relative_to(config.output).as_posix(),
-                "detections": {
-                    precision: boxes_record(accuracy[precision].shown[index]) for precision in models.engines
-                },
-                "ground_truth": {"xyxy": truth.xyxy.tolist(), "class_ids": truth.class_ids.tolist()},
-            }
-        )
-    return samples
-
-
 def _write(content: dict[str, Any], *, config: DemoConfig, reporter: Reporter) -> DemoResult:
     with reporter.step("Drawing the report"):
         results_path = config.output / "results.json"
@@ -247,4 +142,4 @@ def _write(content: dict[str, Any], *, config: DemoConfig, reporter: Reporter) -
             with atomic_path(config.output / "figures" / f"{name}.png") as temporary:
                 temporary.write_bytes(figure_to_png(figure))
         report_path = write_report(config.output / "report.html", results, figures)
-    return DemoResult(results, results_path, report_path, MAP50_95_FLOOR[config.dataset])
+    return DemoResult(results, results_path, report_path, config.floor)
