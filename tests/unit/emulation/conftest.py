@@ -33,9 +33,13 @@ def make_model(
     quantized_type: type = np.int8,
     size: int | str = SIZE,
     baked_batch: bool = False,
+    detector: bool = False,
     extra_nodes: tuple = (),
 ) -> Path:
-    """Write images (batch, 3, size, size) -> conv, SiLU, conv, ReLU, conv -> output0 (batch, 4, size/2, size/2)."""
+    """Write images (batch, 3, size, size) -> conv, SiLU, conv, ReLU, conv -> output0 (batch, 4, size/2, size/2).
+
+    As a detector, the output is (batch, 4, size * size / 4).
+    """
     random = np.random.default_rng(0)
     constants, nodes = [], []
 
@@ -72,18 +76,22 @@ def make_model(
     second = conv("m", 1, (8, 8))
     nodes.append(helper.make_node("Relu", [second], ["r"], name="/model.1/act/Relu"))
     third = conv("r", 2, (8, 4))
-    if baked_batch:
+    if detector:
+        shape = constant("shape", np.array([0, 4, -1], np.int64))
+        nodes.append(helper.make_node("Reshape", [third, shape], ["output0"], name="/model.3/Reshape"))
+    elif baked_batch:
         shape = constant("shape", np.array([1, 4, SIZE // 2, SIZE // 2], np.int64))
         nodes.append(helper.make_node("Reshape", [third, shape], ["output0"], name="/model.3/Reshape"))
     else:
         nodes.append(helper.make_node("Identity", [third], ["output0"], name="/model.3/Identity"))
     nodes.extend(extra_nodes)
     half = SIZE // 2 if size == SIZE else "h"
+    output_shape = [batch, 4, SIZE * SIZE // 4] if detector else [batch, 4, half, half]
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("images", FLOAT[dtype], [batch, 3, size, size])],
-        [helper.make_tensor_value_info("output0", FLOAT[dtype], [batch, 4, half, half])],
+        [helper.make_tensor_value_info("output0", FLOAT[dtype], output_shape)],
         constants,
     )
     opset = 19 if quantized and dtype == "float16" else 17
@@ -193,9 +201,7 @@ def infer(cudart):
             return values[0] if values else None
 
         assert context.set_input_shape("images", images.shape)
-        output = np.empty(tuple(context.get_tensor_shape("output0")), np.float32)
-        if images.dtype == np.float16:
-            output = output.astype(np.float16)
+        output = np.empty(tuple(context.get_tensor_shape("output0")), images.dtype)
         d_in, d_out = call(cudart.cudaMalloc(images.nbytes)), call(cudart.cudaMalloc(output.nbytes))
         stream = call(cudart.cudaStreamCreate())
         kind = cudart.cudaMemcpyKind

@@ -73,7 +73,7 @@ def test_null_pointer_is_named(heap):
 def test_use_after_free(heap):
     address = heap.allocate(16).address
     heap.free(address)
-    with pytest.raises(DeviceFault, match="input tensor 'x' uses .* freed before"):
+    with pytest.raises(DeviceFault, match=r"input tensor 'x' uses .* freed before"):
         heap.locate(address, 4, what="input tensor 'x'")
 
 
@@ -89,7 +89,7 @@ def test_out_of_bounds_says_how_much_there_is(heap):
     allocation = heap.allocate(16)
     found, offset = heap.locate(allocation.address + 8, 8, what="a copy")
     assert (found, offset) == (allocation, 8)
-    with pytest.raises(DeviceFault, match="needs 9 bytes .* only 8 bytes"):
+    with pytest.raises(DeviceFault, match=r"needs 9 bytes .* only 8 bytes"):
         heap.locate(allocation.address + 8, 9, what="a copy")
 
 

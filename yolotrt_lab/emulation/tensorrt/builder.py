@@ -151,12 +151,13 @@ class Builder(ApiObject):
         onnx_bytes, digest = onnx_of_network(network)
         if choice.calibrate:
             onnx_bytes = quantize_classically(onnx_bytes, network, config, self._reporter, progress)
-        model = read_network(onnx_bytes, names=[tensor.name for tensor in network._outputs])
+        model = read_network(onnx_bytes)
         progress.step()
         ranges = _union([profile._shapes for profile in config._profiles])
         changed = {t.name: t._dtype for t in [*network._inputs, *network._outputs] if t._dtype_changed}
         self._reporter.info("[emulation] Compiling for the CPU with OpenVINO.")
-        compiled = compile_model(model, ranges=ranges, io_types=changed, hint=choice.hint)
+        names = [tensor.name for tensor in [*network._inputs, *network._outputs]]
+        compiled = compile_model(model, names=names, ranges=ranges, io_types=changed, hint=choice.hint)
         progress.step()
         head = self._head(network, config, compiled, hint=choice.hint, digest=digest)
         self._note_kernels(head, compiled.blob, config)

@@ -59,6 +59,7 @@ def quantize_classically(onnx_bytes: bytes, network: Any, config: Any, reporter:
     with tempfile.TemporaryDirectory(prefix="yolotrt-") as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(onnx_bytes)
+        _check_detector(source)
         try:
             table = _table(source, network, config, method=method, reporter=reporter, progress=progress)
             report = quantize_onnx(source, target, table=table)
@@ -66,6 +67,20 @@ def quantize_classically(onnx_bytes: bytes, network: Any, config: Any, reporter:
             raise CalibrationFailed(error.what) from error
         reporter.info(f"[emulation] {len(report.convs)} convolutions and {len(report.adds)} additions quantized.")
         return target.read_bytes()
+
+
+def _check_detector(source: Path) -> None:
+    from yolotrt_lab.export.loading import load_onnx_checked
+
+    try:
+        load_onnx_checked(source)
+    except InputError as error:
+        raise EmulationError(
+            "Calibrators are emulated for detectors only; TensorRT takes any network.",
+            expected=error.expected or "a detector",
+            got=error.got or error.what,
+            fix="Put Q/DQ nodes into the ONNX graph instead.",
+        ) from error
 
 
 def _table(

@@ -63,7 +63,8 @@ def onnx_of_network(network: Any) -> tuple[bytes, str]:
     del model.graph.output[:]
     for tensor in network._outputs:
         onnx_type = next(number for number in range(1, 24) if data_type_name(number) == tensor._dtype)
-        model.graph.output.append(helper.make_tensor_value_info(tensor._onnx_name, onnx_type, None))
+        shape = [None if size == -1 else size for size in tensor._shape]
+        model.graph.output.append(helper.make_tensor_value_info(tensor._onnx_name, onnx_type, shape))
     renamed = {tensor._onnx_name: tensor.name for tensor in [*network._inputs, *network._outputs]}
     renamed = {old: new for old, new in renamed.items() if old != new}
     if renamed:

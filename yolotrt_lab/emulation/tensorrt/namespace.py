@@ -120,26 +120,29 @@ class Api:
                 members[member] = checked(found, name=member, class_name=name, overloads=overloads, types=self.types)
             elif found is None:
                 members[member] = Unemulated(name, member, "method")
-        for member in properties:
-            if inspect.getattr_static(implementation, member, None) is None:
+        for member, access in properties.items():
+            found = inspect.getattr_static(implementation, member, None)
+            if found is None:
                 members[member] = Unemulated(name, member, "property")
+            elif isinstance(found, property) and access == "r" and found.fset is not None:
+                members[member] = property(found.fget, doc=found.__doc__)  # settable in another version only
         for member in dir(implementation):
             known = member in methods or member in properties
             if not member.startswith("_") and not known and not hasattr(_builtin_base(implementation), member):
                 members[member] = Hidden(name, member)
         return members
 
-    def _vendor_members(self, name: str) -> tuple[dict[str, list[str]], set[str]]:
-        """Return the methods and properties NVIDIA's class has, inherited ones included."""
+    def _vendor_members(self, name: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Return the methods and properties ("r" or "rw") NVIDIA's class has, inherited ones included."""
         entry = self.vendor["classes"][name]
         methods: dict[str, list[str]] = {}
-        properties: set[str] = set()
+        properties: dict[str, str] = {}
         for base in entry["bases"]:
             inherited_methods, inherited_properties = self._vendor_members(base)
             methods.update(inherited_methods)
-            properties |= inherited_properties
+            properties.update(inherited_properties)
         methods.update(entry.get("methods", {}))
-        return methods, properties | set(entry.get("properties", {}))
+        return methods, {**properties, **entry.get("properties", {})}
 
     def _constants(self, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         constants: dict[str, Any] = {}

@@ -86,6 +86,11 @@ class ITensor(ApiObject):
         """Where it is: on the device."""
         return self._api.TensorLocation.DEVICE
 
+    @location.setter
+    def location(self, value: Any) -> None:
+        if value != self.location:
+            raise EmulationError("Tensors in host memory are not emulated.", fix="Leave location alone.")
+
     @property
     def allowed_formats(self) -> int:
         """The memory formats as bits: linear only."""

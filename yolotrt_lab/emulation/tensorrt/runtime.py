@@ -32,11 +32,6 @@ class Runtime(ApiObject):
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
         """Return the engine in a plan, None if it is no plan or one for elsewhere; the reason is in the log."""
-        if not _is_buffer(serialized_engine):
-            raise EmulationError(
-                "Loading a plan through a stream reader is not emulated; TensorRT can.",
-                fix="Read the file and pass its bytes.",
-            )
         return load_plan(self._api, self._reporter, bytes(serialized_engine))
 
     @property
@@ -62,6 +57,13 @@ class Runtime(ApiObject):
     def engine_host_code_allowed(self) -> bool:
         """Whether plans may bring their own runtime: no."""
         return False
+
+    @engine_host_code_allowed.setter
+    def engine_host_code_allowed(self, value: bool) -> None:
+        if value:
+            raise EmulationError(
+                "Plans that bring their own runtime are not emulated.", fix="Leave engine_host_code_allowed alone."
+            )
 
     @property
     def max_threads(self) -> int:
@@ -124,11 +126,3 @@ def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
     recorder.add("engines_loaded")
     reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
     return api.ICudaEngine._create(reporter.child(), head, blob, compiled, data)
-
-
-def _is_buffer(value: Any) -> bool:
-    try:
-        memoryview(value)
-    except TypeError:
-        return False
-    return True
