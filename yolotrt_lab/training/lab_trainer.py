@@ -26,11 +26,15 @@ class LabTraining(DetectionTrainer):  # type: ignore[misc]  # Ultralytics has no
     Args:
         overrides: Ultralytics settings.
         threads: CPU threads for the arithmetic.
+        keep_statistics: Leave the batch normalisation of the starting weights alone.
         on_progress: Called after every batch with (batches done, batches in all).
     """
 
-    def __init__(self, overrides: dict[str, Any], *, threads: int, on_progress: ProgressCallback) -> None:
+    def __init__(
+        self, overrides: dict[str, Any], *, threads: int, keep_statistics: bool, on_progress: ProgressCallback
+    ) -> None:
         super().__init__(overrides=overrides)
+        self._keep_statistics = keep_statistics
         torch.set_num_threads(threads)  # Ultralytics leaves one core idle, half of a small laptop
         self._on_progress = on_progress
         self._batches_done = 0
@@ -55,6 +59,13 @@ class LabTraining(DetectionTrainer):  # type: ignore[misc]  # Ultralytics has no
         """Measure the best weights; the hooks that this calls once more belong to no epoch."""
         self._finishing = True
         super().final_eval()
+
+    def _model_train(self) -> None:
+        super()._model_train()
+        if self._keep_statistics:
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
 
     def _open_events(self) -> None:
         try:

@@ -35,7 +35,12 @@ def training_provenance(config: TrainConfig, *, data: TrainingData, weights: Pat
     return {
         "command": ["yolotrt", *sys.argv[1:]] if Path(sys.argv[0]).stem in ("main", "yolotrt") else None,
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()},
-        "hyperparameters": config.hyperparameters() | {"amp": str(trainer.args.amp), "nbs": trainer.args.nbs},
+        "hyperparameters": config.hyperparameters()
+        | {
+            "amp": str(trainer.args.amp),
+            "nbs": trainer.args.nbs,
+            "keep_statistics": config.recipe.keep_statistics,
+        },
         "start": {
             "weights": str(config.weights) if weights.suffix != ".pt" else weights.name,
             "sha256": sha256_of(weights) if weights.suffix == ".pt" else None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolotrt_lab.errors import LabError, OutputError
+from yolotrt_lab.errors import InputError, LabError, OutputError
 from yolotrt_lab.files import sha256_of, write_json
 from yolotrt_lab.training.checkpoint import publish_checkpoint
 from yolotrt_lab.training.config import TrainConfig
@@ -136,6 +136,7 @@ def _run_trainer(
         trainer = LabTraining(
             settings,
             threads=config.threads or usable_cores(),
+            keep_statistics=config.recipe.keep_statistics,
             on_progress=on_progress or (lambda _done, _total: None),
         )
         trainer.train()
@@ -186,6 +187,12 @@ def _plain_errors(config: TrainConfig) -> Iterator[None]:
             ) from error
         raise
     except (RuntimeError, MemoryError) as error:
+        if "froze the entire model" in str(error):
+            raise InputError(
+                f"The preset {config.preset} freezes every layer of this network.",
+                expected=f"more than {config.recipe.hyperparameters['freeze']} layers",
+                fix="Use --preset plain or augmented.",
+            ) from error
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
             size = config.batch or config.recipe.batch
             raise LabError(

@@ -82,7 +82,7 @@ def test_minutes_become_hours():
 
 
 @pytest.mark.parametrize(
-    ("preset", "own", "expected"), [("demo", None, 96), ("demo", 10, 10), ("plain", None, None), ("plain", 7, 7)]
+    ("preset", "own", "expected"), [("demo", None, 64), ("demo", 10, 10), ("plain", None, None), ("plain", 7, 7)]
 )
 def test_image_limits(preset, own, expected):
     assert TrainConfig(data_yaml=DATA, preset=preset, max_train_images=own).limit("train") == expected

@@ -12,7 +12,8 @@ import torch
 
 from yolotrt_lab.errors import InputError, LabError, OutputError
 from yolotrt_lab.files import sha256_of
-from yolotrt_lab.training import TrainConfig, read_history, run_folder, train
+from yolotrt_lab.training import PRESETS, TrainConfig, read_history, run_folder, train
+from yolotrt_lab.training import config as config_module
 from yolotrt_lab.training.run import nominal_batch
 
 
@@ -157,6 +158,23 @@ def test_other_classes_get_a_new_head(result, config, tiny_data, class_names, tm
     start = load(result.last_weights)["model"].state_dict()["model.0.conv.weight"].float()
     change = (model.state_dict()["model.0.conv.weight"].float() - start).abs().max()
     assert change < 0.1  # it went on from there: random weights would differ by more
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_batch_statistics_are_kept_where_the_preset_says_so(result, config, tmp_path, monkeypatch, kept):
+    preset = replace(PRESETS["plain"], keep_statistics=kept)
+    monkeypatch.setattr(config_module, "PRESETS", {"plain": preset})
+    tuned = train(replace(config, weights=result.last_weights, epochs=1, output=tmp_path / "run"))
+    before, after = (load(path)["model"].state_dict() for path in (result.last_weights, tuned.last_weights))
+    statistics = [key for key in before if "running" in key]
+    assert any(not torch.equal(before[key], after[key]) for key in before if key not in statistics)
+    assert all(torch.equal(before[key], after[key]) for key in statistics) == kept
+
+
+def test_a_network_too_small_for_the_demo(config, tmp_path):
+    with pytest.raises(InputError, match="freezes every layer") as caught:
+        train(replace(config, preset="demo", output=tmp_path / "run"))
+    assert "--preset plain" in (caught.value.fix or "")
 
 
 def test_an_interrupt_leaves_the_earlier_run(result, config):
