@@ -142,5 +142,5 @@ def _load_error(path: Path, error: Exception) -> LabError:
         f"ONNX Runtime cannot load {path}.",
         expected="a valid ONNX model of supported operators",
         got=message,
-        fix="Run `yolotrt verify-onnx` on it for the details.",
+        fix="Export it again with `yolotrt export`, or look closer with `yolotrt verify`.",
     )

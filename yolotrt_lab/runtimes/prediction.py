@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import cv2
 from yolotrt_lab.data.images import write_image
 from yolotrt_lab.data.sources import VIDEO_SUFFIXES, count_frames, iter_frames
 from yolotrt_lab.detection.pipeline import Detector
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, LabWarning
 from yolotrt_lab.files import write_json, write_text
 from yolotrt_lab.runtimes.annotation import VideoSink, annotate
 from yolotrt_lab.types import Detections, ImageArray, ProgressCallback
@@ -171,15 +172,17 @@ def predict_sources(
         if on_progress is not None:
             on_progress(len(run.frames), max(total, len(run.frames)))
 
-    for source, frames in zip(sources, expected, strict=True):
-        before = len(run.frames)
-        try:
-            _predict_one(detector, source, run=run, output=output, draw=draw, limit=max_frames, names=names, tick=tick)
-        except InputError as error:
-            run.failures.append((source, error.what))
-        done = len(run.frames) - before
-        if _is_video(source) and 0 < done < min(frames, max_frames or frames):
-            run.failures.append((source, f"The video ends early: {done} of {frames} frames could be decoded."))
+    for source in sources:
+        # That a video is cut short comes as a warning when it ends; here it is one more failure to report.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LabWarning)
+            try:
+                _predict_one(
+                    detector, source, run=run, output=output, draw=draw, limit=max_frames, names=names, tick=tick
+                )
+            except InputError as error:
+                run.failures.append((source, error.what))
+        run.failures += [(source, str(item.message)) for item in caught if issubclass(item.category, LabWarning)]
     write_json(output / "detections.json", run.to_json())
     write_text(output / "detections.csv", run.to_csv())
     run.files += [output / "detections.json", output / "detections.csv"]

@@ -74,3 +74,14 @@ def reference(onnx_model: Path, images: np.ndarray) -> np.ndarray:
 
     session = onnxruntime.InferenceSession(str(onnx_model), providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+@pytest.fixture(scope="session")
+def engine(onnx_model: Path) -> Path:
+    """An engine for batches of one to four."""
+    from yolotrt_lab.engines.build import build_engine
+    from yolotrt_lab.engines.options import EngineOptions
+
+    path = onnx_model.with_name("tiny.engine")
+    build_engine(onnx_model, path, options=EngineOptions(opt_batch=2, max_batch=4))
+    return path

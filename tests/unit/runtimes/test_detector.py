@@ -30,12 +30,12 @@ def test_names_and_size_come_from_the_model(onnx_model):
         assert detector.input_hw == (64, 64)
 
 
-def test_all_frameworks_find_the_same(checkpoint, onnx_model, photo):
+def test_all_frameworks_find_the_same(checkpoint, onnx_model, engine, photo):
     config = DetectorConfig(conf_threshold=0.001, input_hw=(64, 64))
     with open_detector(onnx_model, config=LOW, threads=1) as detector:
         expected = detector.detect(photo)
     assert len(expected) > 0
-    for path, backend in ((checkpoint, None), (onnx_model, "openvino")):
+    for path, backend in ((checkpoint, None), (onnx_model, "openvino"), (engine, None)):
         with open_detector(path, backend=backend, config=config, threads=1, device="cpu") as detector:
             found = detector.detect(photo)
         assert len(found) == len(expected)

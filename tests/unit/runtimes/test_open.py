@@ -19,6 +19,7 @@ ROUTES = {
     "onnxruntime": ("onnx_model", None),
     "openvino": ("onnx_model", "openvino"),
     "openvino_ir": ("ir_model", None),
+    "tensorrt": ("engine", None),
 }
 
 
@@ -85,8 +86,8 @@ def test_what_a_runtime_says_about_itself(opened):
         assert runtime.inputs == (TensorSpec("images", "float32", (None, 3, 64, 64)),)
         assert runtime.outputs == (TensorSpec("output0", "float32", (None, 6, 84)),)
         assert runtime.executed_precision is Precision.FP32
-        assert runtime.platform == "cpu"
-        assert runtime.name.split()[0].lower().startswith(("pytorch", "onnx", "openvino"))
+        assert runtime.platform in (("real", "emulated") if runtime.backend == "tensorrt" else ("cpu",))
+        assert runtime.name.split()[0].lower().startswith(("pytorch", "onnx", "openvino", "tensorrt"))
 
 
 def test_infer_after_close(opened, images):
