@@ -177,7 +177,7 @@ def _divided(
     images: Sequence[LabeledImage], num_classes: int, *, shares: Mapping[str, float], seed: int
 ) -> Mapping[str, Sequence[LabeledImage]]:
     """Return the images by split; pictures are compared only if there is more than one split."""
-    from yolotrt_lab.data.split import DEFAULT_MAX_DISTANCE, split_images
+    from yolotrt_lab.data.split import DEFAULT_MIN_SIMILARITY, split_images
 
     several = sum(share > 0 for share in shares.values()) > 1
     with progress_bar("Comparing pictures") as on_progress:
@@ -186,7 +186,7 @@ def _divided(
             num_classes=num_classes,
             fractions=shares,
             seed=seed,
-            max_distance=DEFAULT_MAX_DISTANCE if several else None,
+            min_similarity=DEFAULT_MIN_SIMILARITY if several else None,
             on_progress=on_progress,
         )
     return result.images
@@ -239,9 +239,9 @@ def split(
     val: ValShare = 0.15,
     test: TestShare = 0.15,
     seed: SplitSeed = 0,
-    max_distance: Annotated[
-        int, typer.Option(help="Bits of 256 by which near-duplicates differ at most; -1 lets them part.")
-    ] = 48,
+    similarity: Annotated[
+        float, typer.Option(help="Correlation from which on pictures count as near-duplicates; 2 lets them part.")
+    ] = 0.9,
     as_json: JsonOption = False,
 ) -> None:
     """Divide all images of a data set anew: alike in content, near-duplicates kept together.
@@ -264,7 +264,7 @@ def split(
             num_classes=len(loaded.class_names),
             fractions={"train": train, "val": val, "test": test},
             seed=seed,
-            max_distance=max_distance,
+            min_similarity=similarity,
             on_progress=on_progress,
         )
     written = write_yolo(result.images, output, class_names=loaded.class_names)

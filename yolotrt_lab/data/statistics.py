@@ -151,8 +151,9 @@ def _plot_classes(axis: Axes, statistics: DatasetStatistics) -> None:
         left = left + counts
     axis.set_yticks(places, statistics.class_names)
     axis.invert_yaxis()
-    axis.legend(frameon=False)
-    axis.set(title="Objects per class", xlabel="objects")
+    axis.legend(frameon=False, loc="lower right")
+    # Room for the legend beside the bars.
+    axis.set(title="Objects per class", xlabel="objects", xlim=(0, max(left.max(initial=1), 1) * 1.4))
 
 
 def _plot_counts(axis: Axes, statistics: DatasetStatistics) -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yolotrt_lab.data.datasets import Dataset, load_dataset
 from yolotrt_lab.data.images import decode_image, read_image_bytes
 from yolotrt_lab.data.labels import LabelProblem, ProblemKind, parse_labels, problem_summary
-from yolotrt_lab.data.split import DEFAULT_MAX_DISTANCE, difference_hash
+from yolotrt_lab.data.split import DEFAULT_MIN_SIMILARITY, fingerprint
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.types import ProgressCallback
+from yolotrt_lab.types import FloatArray, ProgressCallback
 
 __all__ = ["ValidationReport", "validate_dataset"]
 
@@ -53,7 +52,7 @@ class _Pictures:
         self._near = near_duplicates
         self._by_digest: dict[bytes, tuple[str, Path]] = {}
         self._places: list[tuple[str, Path]] = []
-        self._hashes: list[NDArray[np.uint64]] = []
+        self._prints: list[FloatArray] = []
 
     def problems_of(self, image: Path, *, split: str) -> Iterator[LabelProblem]:
         """Decode one image and compare it with all before it."""
@@ -70,18 +69,18 @@ class _Pictures:
             kind = ProblemKind.DUPLICATE if first_split == split else ProblemKind.LEAKAGE
             yield LabelProblem(image, None, kind, f"the same picture as {first} (split {first_split})")
         elif self._near:
-            yield from self._compare(image, difference_hash(pixels), split=split)
+            yield from self._compare(image, fingerprint(pixels), split=split)
 
-    def _compare(self, image: Path, bits: NDArray[np.uint64], *, split: str) -> Iterator[LabelProblem]:
-        if self._hashes:
-            distances = np.bitwise_count(np.stack(self._hashes) ^ bits).sum(axis=1)
-            for index in np.flatnonzero(distances <= DEFAULT_MAX_DISTANCE):
+    def _compare(self, image: Path, own: FloatArray, *, split: str) -> Iterator[LabelProblem]:
+        if self._prints:
+            similarity = np.stack(self._prints) @ own
+            for index in np.flatnonzero(similarity >= DEFAULT_MIN_SIMILARITY):
                 other_split, other = self._places[index]
                 if other_split != split:
                     message = f"nearly the same picture as {other} (split {other_split})"
                     yield LabelProblem(image, None, ProblemKind.LEAKAGE, message)
         self._places.append((split, image))
-        self._hashes.append(bits)
+        self._prints.append(own)
 
 
 def _orphan_labels(known: set[Path]) -> Iterator[LabelProblem]:
