@@ -84,7 +84,8 @@ def agreement_with(
     """
     num_classes = len(reference.split.class_names)
     layout = detect_layout(reference.raw.shape, num_classes=num_classes)
-    tensors = compare_yolo_outputs(measured.raw, reference.raw, num_classes=num_classes, layout=layout).as_tensors()
+    raw = compare_yolo_outputs(measured.raw, reference.raw, num_classes=num_classes, layout=layout)
+    tensors = {"boxes": raw.boxes, "scores": raw.scores}
     boxes = compare_detections(
         measured.shown,
         reference.shown,
