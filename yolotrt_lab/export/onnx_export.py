@@ -156,27 +156,33 @@ def _checked_hw(image_size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def load_detector(checkpoint: Path) -> Any:
+def load_detector(checkpoint: Path, *, folder: Path) -> Any:
     """Return the Ultralytics `YOLO` object in a checkpoint, sure to be a convolutional detector.
+
+    It is loaded from a copy, because Ultralytics writes next to the weights, and takes a file named like published
+    weights (`yolov5n.pt`) for a wish to download others.
 
     Args:
         checkpoint: A `.pt` file. It is a pickle: open only those you trust.
+        folder: An existing folder for the copy.
 
     Raises:
         InputError: Not a checkpoint of Ultralytics, or one for another task.
     """
+    require_file(checkpoint, kind="Ultralytics checkpoint (.pt)")
     ultralytics = import_ultralytics(purpose="read a checkpoint")
-    fix = "Train one with `yolotrt train`, or copy the file again."
+    copy = folder / "model.pt"
+    shutil.copyfile(checkpoint, copy)
     try:
-        yolo = ultralytics.YOLO(str(checkpoint))
+        yolo = ultralytics.YOLO(str(copy))
         head = type(yolo.model.model[-1]).__name__
     except Exception as error:  # a broken pickle can raise anything
-        text = str(error).strip().splitlines()
+        text = str(error).replace(str(copy), checkpoint.name).strip().splitlines()
         raise InputError(
             f"{checkpoint} is not an Ultralytics checkpoint.",
             expected="a .pt file that Ultralytics (8.x) training saved",
             got=f"{type(error).__name__}: {text[0] if text else 'no message'}",
-            fix=fix,
+            fix="Train one with `yolotrt train`, or copy the file again.",
         ) from error
     if yolo.task != "detect" or head == "RTDETRDecoder":
         raise InputError(
@@ -191,15 +197,8 @@ def load_detector(checkpoint: Path) -> Any:
 def _run_exporter(
     checkpoint: Path, folder: Path, *, log: Path, image_hw: tuple[int, int], opset: int, simplify: bool
 ) -> onnx.ModelProto:
-    """Run Ultralytics' exporter on a copy, because it writes next to the weights."""
-    copy = folder / "model.pt"
-    shutil.copyfile(checkpoint, copy)
-    try:
-        yolo = load_detector(copy)
-    except InputError as error:
-        raise InputError(
-            error.what.replace(str(copy), str(checkpoint)), expected=error.expected, got=error.got, fix=error.fix
-        ) from error
+    """Run Ultralytics' exporter and return what it wrote."""
+    yolo = load_detector(checkpoint, folder=folder)
     stride = int(max(yolo.model.stride))
     if image_hw[0] % stride or image_hw[1] % stride:
         fitting = [max(stride, round(length / stride) * stride) for length in image_hw]

@@ -18,14 +18,35 @@ from yolotrt_lab.export.graph import expose_tensors, tensor_specs
 from yolotrt_lab.export.loading import load_onnx_checked
 from yolotrt_lab.files import sha256_of
 from yolotrt_lab.optional import require
-from yolotrt_lab.precision.calibrators import Calibrator, make_calibrator
+from yolotrt_lab.precision.calibrators import (
+    Calibrator,
+    EntropyCalibrator,
+    MinMaxCalibrator,
+    MseCalibrator,
+    PercentileCalibrator,
+    make_calibrator,
+)
+from yolotrt_lab.precision.histogram import StreamingHistogram
 from yolotrt_lab.precision.placement import plan_placement
-from yolotrt_lab.precision.table import CalibrationTable
+from yolotrt_lab.precision.table import CalibrationTable, read_calibration_cache, write_calibration_cache
 from yolotrt_lab.types import FloatArray, ProgressCallback, TensorSpec
 
-__all__ = ["calibrate"]
+__all__ = [
+    "DEFAULT_METHOD",
+    "CalibrationTable",
+    "EntropyCalibrator",
+    "MinMaxCalibrator",
+    "MseCalibrator",
+    "PercentileCalibrator",
+    "StreamingHistogram",
+    "calibrate",
+    "read_calibration_cache",
+    "write_calibration_cache",
+]
 
-DEFAULT_METHOD = "minmax"
+DEFAULT_METHOD = "mse"
+"""On the evidence in `calibrators`."""
+
 FEW_IMAGES = 64
 """Below this many the thresholds depend on which images were picked."""
 
@@ -47,7 +68,7 @@ def calibrate(
         onnx_path: The FP32 model.
         batches: Preprocessed images, (n, 3, H, W) float32 RGB in [0, 1], letterboxed exactly as at inference. A
             generator is fine; each batch is dropped after use.
-        method: "entropy", "percentile" or "minmax".
+        method: "mse", "minmax", "percentile" or "entropy".
         tensors: Names to watch; by default those that `quantize_onnx` quantizes.
         on_progress: Called with (batches done, batches in all; 0 when `batches` does not tell its length).
         threads: CPU threads for ONNX Runtime; by default all.

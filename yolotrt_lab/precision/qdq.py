@@ -22,11 +22,12 @@ from yolotrt_lab.files import atomic_path
 from yolotrt_lab.precision.casting import cast_graph_to_fp16, check_result
 from yolotrt_lab.precision.fp16 import DECODE_REASON
 from yolotrt_lab.precision.placement import Placement, plan_placement
+from yolotrt_lab.precision.rules import RuleViolation, check_qdq_rules
 from yolotrt_lab.precision.structure import find_head
 from yolotrt_lab.precision.table import CalibrationTable
 from yolotrt_lab.types import Array, Precision
 
-__all__ = ["QdqReport", "quantize_onnx", "weight_scales"]
+__all__ = ["QdqReport", "RuleViolation", "check_qdq_rules", "quantize_onnx", "weight_scales"]
 
 QMAX = 127
 PER_CHANNEL_OPSET = 13

@@ -17,6 +17,7 @@ __all__ = ["CalibrationTable", "read_calibration_cache", "write_calibration_cach
 # TensorRT 10.16; the algorithm's name is what an IInt8Calibrator of that kind writes.
 _HEADER_PREFIX = "TRT-101600-"
 _ALGORITHMS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration", "percentile": "LegacyCalibration"}
+# TensorRT has no name for the rest; what reads a cache does not look at the algorithm.
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CalibrationTable:
 
     Attributes:
         amax: Tensor name to the magnitude that maps to 127; 0 for a tensor that was always zero.
-        method: "entropy", "percentile" or "minmax".
+        method: How: see `calibrators`.
         image_count: Images seen.
         digest: SHA-256 over the preprocessed images, so that a change in data, order or preprocessing shows.
         model_sha256: Of the ONNX file the values come from.
