@@ -108,7 +108,9 @@ class ApiObject(metaclass=ApiMeta):
         raise missing_attribute(f"'{_MODULE}.{self._api_name}' object", name)
 
     def __repr__(self) -> str:
-        return f"<{_MODULE}.{self._api_name} object at {id(self):#x}>"
+        own = type(self)
+        name = f"{_MODULE}.{self._api_name}" if "_is_api_class" in vars(own) else f"{own.__module__}.{own.__qualname__}"
+        return f"<{name} object at {id(self):#x}>"
 
 
 def _has_attribute(cls: type, name: str) -> bool:

@@ -1,0 +1,129 @@
+"""NVIDIA's own bindings, described: fetched once as wheels, imported over an empty library, in their own interpreter.
+
+The bindings are a pybind11 module that needs TensorRT's libraries only to be loaded, not to be looked at. Three shared
+objects that define the nine symbols it links against are enough to import it anywhere.
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
+HERE = Path(__file__).parent
+SYMBOLS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getPluginRegistry",
+    "getNvOnnxParserVersion",
+    "initLibNvInferPlugins",
+)
+
+
+@pytest.fixture(scope="session", params=sorted(VERSIONS), ids=[f"api{major}" for major in sorted(VERSIONS)])
+def major(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def vendor(major, pytestconfig):
+    """The description of NVIDIA's bindings, made from the wheel."""
+    return ask(major, Path(pytestconfig.cache.mkdir("tensorrt-bindings")), "describe_bindings.py")
+
+
+@pytest.fixture(scope="session")
+def vendor_behaviour(major, pytestconfig):
+    """What NVIDIA's bindings do, probe by probe."""
+    return ask(major, Path(pytestconfig.cache.mkdir("tensorrt-bindings")), "behaviour_probes.py")
+
+
+@functools.cache
+def ask(major: int, cache: Path, program: str) -> dict:
+    """Run one of the programs beside this file with NVIDIA's bindings and return what it prints."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the bindings' wheels used here are for Linux")
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    folder = cache / f"{VERSIONS[major]}-{tag}"
+    wheel = fetch(major, folder)
+    site = folder / "site"
+    if not (site / "tensorrt_bindings").is_dir():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+    libraries = build_libraries(major, folder / "lib")
+    done = subprocess.run(
+        [sys.executable, str(HERE / program)],
+        env={**os.environ, "LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def fetch(major: int, folder: Path) -> Path:
+    """Return the wheel: from the cache, from the folder YOLOTRT_TENSORRT_WHEELS names, or from the package index."""
+    pattern = f"tensorrt_cu13_bindings-{VERSIONS[major]}-*.whl"
+    local = os.environ.get("YOLOTRT_TENSORRT_WHEELS")
+    for place in (folder, *([Path(local)] if local else [])):
+        if found := sorted(place.rglob(pattern)):
+            return found[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = downloader()
+    if command is None:
+        pytest.skip("neither pip nor uv is there to fetch NVIDIA's bindings")
+    requirement = f"tensorrt-cu13-bindings=={VERSIONS[major]}"
+    tried = subprocess.run(
+        [*command, "download", "--no-deps", "--only-binary", ":all:", "-d", str(folder), requirement],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    if tried.returncode != 0:
+        reason = tried.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        pytest.skip(f"NVIDIA's bindings {VERSIONS[major]} cannot be fetched: {reason[0]}")
+    return next(iter(folder.glob(pattern)))
+
+
+def downloader() -> list[str] | None:
+    """Return a command that runs pip for this Python: its own, or uv's."""
+    own = [sys.executable, "-m", "pip"]
+    if subprocess.run([*own, "--version"], capture_output=True, check=False).returncode == 0:
+        return own
+    uv = shutil.which("uv")
+    return None if uv is None else [uv, "tool", "run", "--python", sys.executable, "pip"]
+
+
+def build_libraries(major: int, folder: Path) -> Path:
+    """Make the empty libraries the bindings link against."""
+    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler is there to make the libraries the bindings link against")
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "empty.c"
+    source.write_text("".join(f"int {symbol}(void) {{ return 0; }}\n" for symbol in SYMBOLS))
+    for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+        library = f"lib{name}.so.{major}"
+        if not (folder / library).exists():
+            subprocess.run(
+                [compiler, "-shared", "-fPIC", "-o", str(folder / library), str(source), f"-Wl,-soname,{library}"],
+                check=True, capture_output=True, timeout=60,
+            )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stored(major):
+    """The description the emulation is built from."""
+    from yolotrt_lab.emulation.tensorrt.namespace import vendor_description
+
+    return vendor_description(major)

@@ -1,0 +1,135 @@
+import importlib
+import sys
+
+import pytest
+
+from yolotrt_lab.engines import platform
+from yolotrt_lab.engines.platform import activate, deactivate, plan_kind
+from yolotrt_lab.errors import InputError, MissingDependencyError
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretend that a GPU and TensorRT are there, or that they are not."""
+
+    def pretend(*, there: bool):
+        def find():
+            if not there:
+                raise OSError("libcuda.so.1: cannot open shared object file")
+            return "NVIDIA Test GPU", 80 << 30
+
+        monkeypatch.setattr(platform, "_gpu", find)
+        if there:
+            theirs = type(sys)("tensorrt")
+            theirs.__version__ = "10.16.1.11"
+            monkeypatch.setitem(sys.modules, "tensorrt", theirs)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("api", "version"), [("10", "10.16.1.11"), ("11", "11.4.0.106")])
+def test_the_emulation(monkeypatch, api, version):
+    monkeypatch.setenv("YOLOTRT_TRT_API", api)
+    found = activate()
+    assert (found.kind, found.api_major, found.tensorrt_version) == ("emulated", int(api), version)
+    assert "Emulated" in found.device_name
+    assert found.memory > 1 << 20
+    assert found.trt is importlib.import_module("tensorrt")
+
+
+def test_again_gives_the_same(monkeypatch):
+    assert activate() is activate()
+
+
+def test_changing_the_version_changes_the_platform(monkeypatch):
+    first = activate()
+    monkeypatch.setenv("YOLOTRT_TRT_API", "11")
+    assert activate().api_major == 11
+    monkeypatch.setenv("YOLOTRT_TRT_API", "10")
+    assert activate().api_major == first.api_major
+
+
+def test_undoing(monkeypatch):
+    activate()
+    deactivate()
+    assert "tensorrt" not in sys.modules
+    with pytest.raises(ImportError):
+        importlib.import_module("tensorrt")
+
+
+def test_without_a_gpu_the_emulation_is_chosen(monkeypatch, gpu):
+    monkeypatch.delenv("YOLOTRT_PLATFORM")
+    gpu(there=False)
+    assert activate().kind == "emulated"
+
+
+def test_with_a_gpu_the_real_thing_is_chosen(monkeypatch, gpu):
+    pytest.importorskip("cuda.bindings.runtime", reason="the real platform needs cuda-bindings")
+    monkeypatch.delenv("YOLOTRT_PLATFORM")
+    gpu(there=True)
+    found = activate()
+    assert (found.kind, found.device_name, found.api_major) == ("real", "NVIDIA Test GPU", 10)
+    assert importlib.import_module("tensorrt").__spec__ is None
+
+
+def test_with_a_gpu_the_emulation_can_be_demanded(monkeypatch, gpu):
+    gpu(there=True)
+    assert activate().kind == "emulated"
+    assert importlib.import_module("tensorrt").__spec__.origin == "yolotrt_lab.emulation"
+
+
+def test_the_real_thing_demanded_in_vain(monkeypatch, gpu):
+    monkeypatch.setenv("YOLOTRT_PLATFORM", "real")
+    gpu(there=False)
+    with pytest.raises(MissingDependencyError) as caught:
+        activate()
+    text = str(caught.value)
+    assert "YOLOTRT_PLATFORM=real" in text
+    assert "libcuda.so.1" in text
+    assert "pip install 'yolotrt-lab[gpu]'" in text
+
+
+def test_a_driver_that_fails_is_no_gpu(monkeypatch):
+    class Broken:
+        def cuInit(self, flags):
+            return 999
+
+    monkeypatch.setattr(platform.ctypes, "CDLL", lambda name: Broken())
+    monkeypatch.delenv("YOLOTRT_PLATFORM")
+    assert activate().kind == "emulated"
+
+
+@pytest.mark.parametrize(("name", "value"), [("YOLOTRT_PLATFORM", "gpu"), ("YOLOTRT_TRT_API", "9")])
+def test_wrong_settings(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=rf"{name}[\s\S]*{value}"):
+        activate()
+
+
+def test_it_says_once_that_it_is_an_emulation(monkeypatch, capsys):
+    monkeypatch.setattr(platform, "_announced", False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    activate()
+    deactivate()
+    activate()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "is emulated" in captured.err
+    assert "timings are CPU timings" in captured.err
+
+
+def test_in_a_notebook_it_says_so_on_stdout(monkeypatch, capsys):
+    monkeypatch.setattr(platform, "_announced", False)
+    monkeypatch.setitem(sys.modules, "ipykernel", type(sys)("ipykernel"))
+    activate()
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "is emulated" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"ftrt....", "real"), (b"YOLOTRT-EMULATED....", "emulated"), (b"garbage", None), (b"", None)]
+)
+def test_plan_kind(data, kind):
+    assert plan_kind(data) == kind
