@@ -55,6 +55,12 @@ class LabError(Exception):
         pairs = (("expected:", self.expected), ("got:", self.got), ("fix:", self.fix))
         return [(label, text) for label, text in pairs if text is not None]
 
+    @property
+    def one_line(self) -> str:
+        """What happened, with what was expected and found, for lists of several errors."""
+        rest = "; ".join(f"{label} {text}" for label, text in self.details() if label != "fix:")
+        return f"{self.what} ({rest})" if rest else self.what
+
 
 class InputError(LabError):
     """A file, folder or value handed in is missing, broken or out of range."""

@@ -27,6 +27,10 @@ _REASONS: dict[int, str] = {
     errno.EACCES: "You may not write there: choose another output folder or change its permissions.",
     errno.EPERM: "You may not write there: choose another output folder or change its permissions.",
     errno.ENOTDIR: "A file stands where a folder is needed: choose another output folder.",
+    errno.EEXIST: "A file stands where a folder is needed: choose another output folder.",
+    errno.EISDIR: "A folder stands where the file belongs: choose another name.",
+    errno.ENAMETOOLONG: "The name is too long: choose a shorter one.",
+    errno.EFBIG: "The file is larger than this system or your limits (ulimit -f) allow.",
 }
 
 
@@ -83,8 +87,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path`, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8 text to `path`, whole or not at all.
+
+    Parts of file names that are not UTF-8 become escapes, which JSON reads back as the same name.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,16 +9,20 @@ They import the heavy packages inside their functions, so `yolotrt --help` stays
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import typer
 
 from yolotrt_lab import __version__
 from yolotrt_lab.cli.console import note, print_error
-from yolotrt_lab.errors import LabError
+from yolotrt_lab.errors import LabError, LabWarning
 
 __all__ = ["app", "main", "run"]
 
@@ -67,10 +71,31 @@ for _name in _COMMANDS:
     importlib.import_module(f"yolotrt_lab.cli.{_name}").register(app)
 
 
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print the package's own warnings as remarks instead of lines of code."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, LabWarning):
+            note(f"Note: {message}")
+        else:
+            standard(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        standard = warnings.showwarning
+        warnings.simplefilter("always", LabWarning)
+        warnings.showwarning = show
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; never let a traceback out for bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     try:
-        app(None if arguments is None else list(arguments))
+        with _warnings_as_notes():
+            app(None if arguments is None else list(arguments))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except LabError as error:

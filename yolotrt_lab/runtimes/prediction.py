@@ -181,7 +181,7 @@ def predict_sources(
                     detector, source, run=run, output=output, draw=draw, limit=max_frames, names=names, tick=tick
                 )
             except InputError as error:
-                run.failures.append((source, error.what))
+                run.failures.append((source, error.one_line))
         run.failures += [(source, str(item.message)) for item in caught if issubclass(item.category, LabWarning)]
     write_json(output / "detections.json", run.to_json())
     write_text(output / "detections.csv", run.to_csv())
@@ -201,7 +201,7 @@ def _predict_one(
     tick: Callable[[], None],
 ) -> None:
     def broken(error: InputError) -> None:
-        run.failures.append((source, error.what))
+        run.failures.append((source, error.one_line))
 
     def pairs() -> Iterator[tuple[str, ImageArray]]:
         for name, image in itertools.islice(iter_frames(source, on_broken=broken), limit):
