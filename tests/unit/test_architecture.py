@@ -20,7 +20,7 @@ ROOT = PACKAGE.parent
 
 # Each layer may import itself and those before it; parts of one layer that must not know each other have a line each.
 LAYERS = (
-    ("errors", "types", "optional", "files"),
+    ("errors", "types", "optional", "files", "system"),
     ("detection",),
     ("data", "evaluation"),
     ("training",),

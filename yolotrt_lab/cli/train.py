@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,9 +91,10 @@ def _with_course_data(config: TrainConfig, *, name: str, root: Path) -> TrainCon
     from dataclasses import replace
 
     from yolotrt_lab.data.datasets import prepare_dataset
+    from yolotrt_lab.system import usable_cores
 
     with progress_bar(f"Preparing {name}") as on_progress:
-        dataset = prepare_dataset(name, root=root, workers=os.cpu_count() or 1, on_progress=on_progress)
+        dataset = prepare_dataset(name, root=root, workers=usable_cores(), on_progress=on_progress)
     return replace(config, data_yaml=dataset.data_yaml)
 
 

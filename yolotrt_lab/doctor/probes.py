@@ -19,6 +19,7 @@ import psutil
 
 from yolotrt_lab.doctor.facts import Facts, Gpu, Probe
 from yolotrt_lab.doctor.probe_programs import PROGRAMS
+from yolotrt_lab.system import usable_cores
 from yolotrt_lab.training.environment import offline_settings
 from yolotrt_lab.types import ProgressCallback
 
@@ -93,7 +94,7 @@ def gather_facts(*, on_progress: ProgressCallback | None = None) -> Facts:
         system=_system(),
         machine=platform.machine(),
         cpu=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         cpu_flags=_cpu_flags(),
         memory_gib=_memory_bytes() / 2**30,
         disk_free_gib=shutil.disk_usage(Path.cwd()).free / 2**30,

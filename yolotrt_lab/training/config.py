@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.system import usable_cores
 from yolotrt_lab.training.presets import PRESETS, Preset
 
 __all__ = ["TrainConfig"]
@@ -116,7 +116,7 @@ class TrainConfig:
             "imgsz": self.image_size or recipe.image_size,
             "batch": self.batch or recipe.batch,
             "seed": self.seed,
-            "workers": min(8, max(1, (os.cpu_count() or 2) - 1)) if self.workers is None else self.workers,
+            "workers": min(8, max(1, usable_cores() - 1)) if self.workers is None else self.workers,
         }
         if self.max_minutes is not None:
             settings["time"] = self.max_minutes / 60

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from yolotrt_lab.errors import InputError
 
-__all__ = ["choose_device", "mixed_precision", "usable_cores"]
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["choose_device", "mixed_precision"]
 
 
 def choose_device(name: str) -> str:

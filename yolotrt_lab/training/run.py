@@ -14,9 +14,10 @@ from typing import Any
 
 from yolotrt_lab.errors import InputError, LabError, OutputError
 from yolotrt_lab.files import sha256_of, write_json
+from yolotrt_lab.system import usable_cores
 from yolotrt_lab.training.checkpoint import publish_checkpoint
 from yolotrt_lab.training.config import TrainConfig
-from yolotrt_lab.training.device import choose_device, mixed_precision, usable_cores
+from yolotrt_lab.training.device import choose_device, mixed_precision
 from yolotrt_lab.training.environment import import_ultralytics, silence
 from yolotrt_lab.training.plots import plot_training
 from yolotrt_lab.training.provenance import PROVENANCE_NAME, training_provenance
