@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from yolotrt_lab.doctor.facts import Facts, version_tuple
-from yolotrt_lab.doctor.findings import Finding, Status, absent, good, warn
+from yolotrt_lab.doctor.findings import Finding, Status, absent, fail, good, warn
 from yolotrt_lab.doctor.package_rules import broken_fix
 
 __all__ = ["gpu_findings", "real_tensorrt_works"]
@@ -23,7 +23,7 @@ _OLDEST_COMPUTE = (7, 5)  # CUDA 13 dropped what came before Turing
 
 def real_tensorrt_works(facts: Facts) -> bool:
     """Return whether labs can build and run engines on a GPU here."""
-    return bool(facts.gpus) and facts.works("tensorrt") and (facts.works("pycuda") or facts.works("cuda"))
+    return bool(facts.gpus) and facts.works("tensorrt") and facts.works("cuda")
 
 
 def gpu_findings(facts: Facts) -> Iterator[Finding]:
@@ -37,6 +37,13 @@ def gpu_findings(facts: Facts) -> Iterator[Finding]:
 
 
 def _all(facts: Facts) -> Iterator[Finding]:
+    if facts.platform_override not in (None, "real", "emulated"):
+        yield fail(
+            "YOLOTRT_PLATFORM",
+            facts.platform_override or "",
+            'It must be "real" or "emulated".',
+            "unset YOLOTRT_PLATFORM",
+        )
     if not facts.gpus:
         yield _no_gpu(facts)
         return
@@ -173,7 +180,7 @@ def _tensorrt_parts(facts: Facts) -> Iterator[Finding]:
 def _pycuda(facts: Facts) -> Finding:
     probe = facts.probes.get("pycuda")
     if probe is None:
-        return absent("PyCUDA", "Labs use cuda-python where they can.", "pip install 'pycuda>=2025.1' (needs nvcc)")
+        return absent("PyCUDA", "Only the labs that teach it need it.", "pip install 'pycuda>=2025.1' (needs nvcc)")
     if not probe.works:
         meaning, _ = broken_fix(probe.error or "", module="pycuda")
         return warn("PyCUDA", probe.error or "", meaning, "pip install --force-reinstall --no-binary pycuda pycuda")
@@ -185,7 +192,12 @@ def _pycuda(facts: Facts) -> Finding:
 def _cuda_python(facts: Facts) -> Finding:
     probe = facts.probes.get("cuda")
     if probe is None:
-        return absent("cuda-python", "Labs use PyCUDA where they can.", "pip install 'cuda-python>=13,<14'")
+        return warn(
+            "cuda-python",
+            "not installed",
+            "Engines run through it: labs use the emulation.",
+            "pip install 'cuda-python>=13,<14'",
+        )
     if not probe.works:
         meaning, fix = broken_fix(probe.error or "", module="cuda")
         return warn("cuda-python", probe.error or "", meaning, fix)

@@ -305,9 +305,13 @@ class TestGpu:
         assert "own kernels do not" in finding(replace(workstation, nvcc=None), "PyCUDA").meaning
         broken = with_probe(workstation, "pycuda", Probe(error="ImportError: libcurand.so.10"))
         assert "--no-binary pycuda" in finding(broken, "PyCUDA").fix
-        assert diagnose(broken).platform == "real"  # cuda-python is enough
-        neither = with_probe(with_probe(workstation, "pycuda", None), "cuda", None)
-        assert diagnose(neither).platform == "emulated"
+        assert diagnose(broken).platform == "real"  # the package itself uses cuda-python
+        assert finding(with_probe(workstation, "pycuda", None), "PyCUDA").status is Status.ABSENT
+
+    def test_no_cuda_python(self, workstation):
+        facts = with_probe(workstation, "cuda", None)
+        assert finding(facts, "cuda-python").status is Status.WARN
+        assert diagnose(facts).platform == "emulated"
 
     def test_cuda_python_for_a_newer_driver(self, workstation):
         facts = replace(with_value(workstation, "cuda", version="13.0.3"), driver="570.1")
@@ -317,6 +321,10 @@ class TestGpu:
 class TestOverride:
     def test_emulated_on_a_gpu(self, workstation):
         assert diagnose(replace(workstation, platform_override="emulated")).platform == "emulated"
+
+    def test_another_word(self, laptop):
+        found = finding(replace(laptop, platform_override="gpu"), "YOLOTRT_PLATFORM")
+        assert (found.status, found.fix) == (Status.FAIL, "unset YOLOTRT_PLATFORM")
 
     def test_real_without_a_gpu_fails(self, laptop):
         facts = replace(laptop, platform_override="real")
