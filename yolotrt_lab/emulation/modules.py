@@ -142,7 +142,7 @@ def _is_installed(name: str) -> bool:
 
 def _copy(module: ModuleType, source: ModuleType) -> None:
     """Give an emulated module the public names of the module that implements it."""
-    vars(module).update({name: value for name, value in vars(source).items() if not name.startswith("_")})
+    vars(module).update({name: getattr(source, name) for name in source.__all__})
     module.__getattr__ = source.__getattr__  # type: ignore[method-assign]
     module.__doc__ = source.__doc__
 

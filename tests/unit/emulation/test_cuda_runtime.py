@@ -49,6 +49,15 @@ def test_arrays_and_the_default_direction(rt, kind):
     assert np.array_equal(back, DATA)
 
 
+def test_two_device_addresses_are_recognised_whatever_the_direction_says(rt, kind):
+    memory, other = value(rt.cudaMalloc(DATA.nbytes)), value(rt.cudaMalloc(DATA.nbytes))
+    back = np.zeros_like(DATA)
+    value(rt.cudaMemcpy(memory, DATA, DATA.nbytes, kind.cudaMemcpyHostToDevice))
+    value(rt.cudaMemcpy(other, memory, DATA.nbytes, kind.cudaMemcpyHostToDevice))
+    value(rt.cudaMemcpy(back, other, DATA.nbytes, kind.cudaMemcpyDeviceToHost))
+    assert np.array_equal(back, DATA)
+
+
 def test_memset_is_asynchronous_when_asked(rt, kind):
     memory, stream = value(rt.cudaMalloc(4)), value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
     value(rt.cudaMemsetAsync(memory, 5, 4, stream))
@@ -89,7 +98,7 @@ def test_a_bare_pageable_address_is_written_at_once(rt, kind):
         (lambda rt, m: rt.cudaFree(m + 4), "cudaErrorInvalidValue", "inside an allocation"),
         (lambda rt, m: rt.cudaMemcpy(m, DATA, 33, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "has 32"),
         (lambda rt, m: rt.cudaMemcpy(m + 4, DATA, 32, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "only 28 bytes"),
-        (lambda rt, m: rt.cudaMemcpy(m, m, 4, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "is device memory"),
+        (lambda rt, m: rt.cudaMemcpy(m, 0, 4, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "null pointer"),
         (lambda rt, m: rt.cudaMemcpy(m, DATA, 4, 9), "cudaErrorInvalidMemcpyDirection", ""),
         (lambda rt, m: rt.cudaStreamSynchronize(77), "cudaErrorInvalidResourceHandle", "not a stream"),
         (lambda rt, m: rt.cudaEventRecord(77, 0), "cudaErrorInvalidResourceHandle", "not an event"),

@@ -122,6 +122,27 @@ def cuGetErrorName(error: CUresult) -> tuple[CUresult, bytes]:
     return CUresult.CUDA_SUCCESS, CUresult(error).name.encode()
 
 
+__all__ = [
+    "CUcontext",
+    "CUdevice",
+    "CUresult",
+    "cuCtxCreate",
+    "cuCtxDestroy",
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuCtxSynchronize",
+    "cuDeviceGet",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRelease",
+    "cuDevicePrimaryCtxRetain",
+    "cuDeviceTotalMem",
+    "cuDriverGetVersion",
+    "cuGetErrorName",
+    "cuInit",
+]
+
+
 def __getattr__(name: str) -> Any:
     if name.startswith(("cu", "CU")):
         raise EmulationError(

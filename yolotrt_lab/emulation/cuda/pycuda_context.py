@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 
-from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, context_stack, cuda_call, need_context
+from yolotrt_lab.emulation.cuda.pycuda_core import (
+    LogicError,
+    context_stack,
+    cuda_call,
+    initialise,
+    need_context,
+    need_initialisation,
+)
 from yolotrt_lab.emulation.cuda.pycuda_enums import device_attribute
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["Context", "Device", "get_driver_version", "get_version", "init"]
 
-_initialised = False
-
 
 def init(flags: int = 0) -> None:
     """Initialise CUDA."""
-    global _initialised
-    _initialised = True
+    initialise()
 
 
 def get_version() -> tuple[int, int, int]:
@@ -34,8 +38,7 @@ class Device:
     """The emulated device; its number is 0."""
 
     def __init__(self, number: int = 0) -> None:
-        if not _initialised:
-            raise LogicError("cuDeviceGet failed: initialization error")
+        need_initialisation("cuDeviceGet")
         if number != 0:
             raise LogicError("cuDeviceGet failed: invalid device ordinal")
         self._number = number
@@ -43,8 +46,7 @@ class Device:
     @staticmethod
     def count() -> int:
         """Return the number of devices."""
-        if not _initialised:
-            raise LogicError("cuDeviceGetCount failed: initialization error")
+        need_initialisation("cuDeviceGetCount")
         return 1
 
     def name(self) -> str:
@@ -106,12 +108,11 @@ class Context:
         context_stack().append(self)
 
     @staticmethod
-    def pop() -> Context:
-        """Take the current context off the calling thread's stack and return it."""
+    def pop() -> None:
+        """Take the current context off the calling thread's stack."""
         if not context_stack():
-            raise LogicError("cuCtxPopCurrent failed: invalid device context - cannot pop non-current context")
-        popped: Context = context_stack().pop()
-        return popped
+            raise LogicError("context::pop failed: invalid device context - cannot pop non-current context")
+        context_stack().pop()
 
     def detach(self) -> None:
         """Give the context up."""
@@ -127,7 +128,7 @@ class Context:
     @staticmethod
     def get_device() -> Device:
         """Return the current context's device."""
-        need_context()
+        need_context("cuCtxGetDevice")
         owner: Device = context_stack()[-1]._device
         return owner
 

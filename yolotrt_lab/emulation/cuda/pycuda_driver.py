@@ -20,6 +20,7 @@ from yolotrt_lab.emulation.cuda.pycuda_enums import (
 from yolotrt_lab.emulation.cuda.pycuda_memory import (
     DeviceAllocation,
     HostAllocation,
+    PagelockedHostAllocation,
     PointerHolderBase,
     from_device,
     from_device_like,
@@ -99,6 +100,7 @@ __all__ = [
     "LaunchError",
     "LogicError",
     "MemoryError",
+    "PagelockedHostAllocation",
     "PointerHolderBase",
     "RuntimeError",
     "Stream",

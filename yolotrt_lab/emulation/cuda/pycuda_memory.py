@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from yolotrt_lab.emulation.cuda import transfers
-from yolotrt_lab.emulation.cuda.pycuda_core import cuda_call
+from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, cuda_call, integer
 from yolotrt_lab.emulation.cuda.pycuda_stream import Stream
 from yolotrt_lab.emulation.cuda.transfers import HostBytes
 from yolotrt_lab.emulation.device import device
@@ -21,6 +21,7 @@ from yolotrt_lab.errors import EmulationError
 __all__ = [
     "DeviceAllocation",
     "HostAllocation",
+    "PagelockedHostAllocation",
     "PointerHolderBase",
     "from_device",
     "from_device_like",
@@ -57,6 +58,13 @@ class PointerHolderBase:
         return self.get_pointer()
 
 
+_OBJECT = "pycudaboost::python::api::object"
+_H2D = f"memcpy_htod(unsigned long long dest, {_OBJECT} src)"
+_H2D_ASYNC = f"memcpy_htod_async(unsigned long long dest, {_OBJECT} src, {_OBJECT} stream=None)"
+_D2H = f"memcpy_dtoh({_OBJECT} dest, unsigned long long src)"
+_D2H_ASYNC = f"memcpy_dtoh_async({_OBJECT} dest, unsigned long long src, {_OBJECT} stream=None)"
+
+
 class DeviceAllocation:
     """Device memory; freed by `free` or when nobody refers to it any more."""
 
@@ -68,7 +76,8 @@ class DeviceAllocation:
     def free(self) -> None:
         """Free the memory now."""
         if not self._held:
-            raise DeviceFault("invalid value", f"the device memory at {self._address:#x} was freed before")
+            detail = f"the device memory at {self._address:#x} was freed before"
+            raise LogicError(f"device_allocation::free failed: invalid resource handle [emulation: {detail}]")
         self._held = False
         device().heap.free(self._address)
 
@@ -91,6 +100,10 @@ class DeviceAllocation:
 
 
 class HostAllocation:
+    """Host memory that CUDA allocated."""
+
+
+class PagelockedHostAllocation(HostAllocation):
     """Page-locked host memory behind an array; reached as `array.base`."""
 
     def __init__(self, layout: np.ndarray[Any, Any]) -> None:
@@ -109,6 +122,10 @@ class HostAllocation:
             self._held = False
             device().pinned.free(self._buffer.ctypes.data)
 
+    def get_flags(self) -> int:
+        """Return the flags it was allocated with: none."""
+        return 0
+
     def get_device_pointer(self) -> int:
         """Mapped host memory is not emulated."""
         raise EmulationError(
@@ -125,9 +142,8 @@ class HostAllocation:
 @cuda_call("cuMemAlloc")
 def mem_alloc(bytes: int) -> DeviceAllocation:
     """Allocate device memory; it holds poison until something is copied there."""
-    if isinstance(bytes, float):
-        raise TypeError("mem_alloc(): bytes must be an integer")
-    return DeviceAllocation(device().heap.allocate(int(bytes)).address)
+    nbytes = integer(bytes, "mem_alloc(unsigned long)", (bytes,))
+    return DeviceAllocation(device().heap.allocate(nbytes).address)
 
 
 @cuda_call("cuMemGetInfo")
@@ -143,7 +159,7 @@ def pagelocked_empty(
 ) -> np.ndarray[Any, Any]:
     """Return a page-locked host array; its content is poison."""
     memory_order: Any = order
-    return np.asarray(HostAllocation(np.empty(shape, dtype, memory_order)))
+    return np.asarray(PagelockedHostAllocation(np.empty(shape, dtype, memory_order)))
 
 
 def pagelocked_zeros(
@@ -171,25 +187,27 @@ def pagelocked_zeros_like(array: np.ndarray[Any, Any], mem_flags: int = 0) -> np
 @cuda_call("cuMemcpyHtoD")
 def memcpy_htod(dest: Any, src: Any) -> None:
     """Copy a host array to the device and wait for it."""
-    transfers.copy_h2d(int(dest), HostBytes.from_buffer(src, writable=False))
+    transfers.copy_h2d(integer(dest, _H2D, (dest, src)), HostBytes.from_buffer(src, writable=False))
 
 
 @cuda_call("cuMemcpyHtoDAsync")
 def memcpy_htod_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
     """Copy a host array to the device in a stream; the array should be page-locked."""
-    transfers.copy_h2d(int(dest), HostBytes.from_buffer(src, writable=False), stream=_handle(stream))
+    address = integer(dest, _H2D_ASYNC, (dest, src, stream))
+    transfers.copy_h2d(address, HostBytes.from_buffer(src, writable=False), stream=_handle(stream))
 
 
 @cuda_call("cuMemcpyDtoH")
 def memcpy_dtoh(dest: Any, src: Any) -> None:
     """Copy device memory into a host array and wait for it."""
-    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), int(src))
+    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), integer(src, _D2H, (dest, src)))
 
 
 @cuda_call("cuMemcpyDtoHAsync")
 def memcpy_dtoh_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
     """Copy device memory into a host array in a stream; it arrives when the stream is synchronised."""
-    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), int(src), stream=_handle(stream))
+    address = integer(src, _D2H_ASYNC, (dest, src, stream))
+    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), address, stream=_handle(stream))
 
 
 @cuda_call("cuMemcpyDtoD")

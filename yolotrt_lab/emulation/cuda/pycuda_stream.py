@@ -13,7 +13,7 @@ __all__ = ["Event", "Stream"]
 class Event:
     """A mark in a stream, for waiting and for timing. Times are CPU times of the emulation."""
 
-    @cuda_call("cuEventCreate")
+    @cuda_call("cuEventCreate", explicit=True)
     def __init__(self, flags: int = 0) -> None:
         self._event = _Event(timed=not int(flags) & int(event_flags.DISABLE_TIMING))
 
@@ -36,7 +36,8 @@ class Event:
 
     def time_since(self, event: Event) -> float:
         """Return the milliseconds from `event` to this one."""
-        if not (self._event.timed and event._event.timed):
+        unrecorded = self._event.mark is None or event._event.mark is None
+        if unrecorded or not (self._event.timed and event._event.timed):
             raise LogicError("cuEventElapsedTime failed: invalid resource handle")
         if self._event.time_s is None or event._event.time_s is None:
             raise LogicError("cuEventElapsedTime failed: device not ready")
@@ -50,7 +51,7 @@ class Event:
 class Stream:
     """An own queue of work."""
 
-    @cuda_call("cuStreamCreate")
+    @cuda_call("cuStreamCreate", explicit=True)
     def __init__(self, flags: int = 0) -> None:
         self._stream = device().scheduler.create_stream(blocking=not flags & 1)
 

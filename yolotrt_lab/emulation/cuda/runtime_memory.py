@@ -123,8 +123,10 @@ def cudaMemsetAsync(devPtr: Any, value: int, count: int, stream: Any) -> Any:
 
 
 def _copy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: int | None) -> cudaError_t | None:
-    if kind == cudaMemcpyKind.cudaMemcpyDefault:
-        kind = _direction(dst, src)
+    found = _direction(dst, src)
+    both_on_device = cudaMemcpyKind.cudaMemcpyDeviceToDevice
+    if kind == cudaMemcpyKind.cudaMemcpyDefault or (kind in tuple(cudaMemcpyKind) and found == both_on_device):
+        kind = found  # with unified addressing CUDA sees where both ends are, whatever it is told
     if count == 0:
         return None
     if kind == cudaMemcpyKind.cudaMemcpyHostToDevice:

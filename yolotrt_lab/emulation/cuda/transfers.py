@@ -36,8 +36,8 @@ class HostBytes:
         """Take a NumPy array or anything else with the buffer protocol.
 
         Raises:
-            DeviceFault: It is not contiguous.
-            TypeError: It is no buffer, or a read-only one where a writable is needed.
+            ValueError: It is not contiguous, or read-only where a writable one is needed.
+            TypeError: It is no buffer.
         """
         if isinstance(value, np.generic):
             value = np.asarray(value)
@@ -48,9 +48,9 @@ class HostBytes:
         else:
             array, dtype = value, value.dtype
         if writable and not array.flags.writeable:
-            raise TypeError("the destination is read-only")
+            raise ValueError("buffer source array is read-only")
         if not (array.flags.c_contiguous or array.flags.f_contiguous):
-            raise DeviceFault("invalid value", "the host array is not contiguous; use numpy.ascontiguousarray")
+            raise ValueError("ndarray is not contiguous")
         flat = array.reshape(-1, order="A").view(np.uint8) if array.size else np.zeros(0, np.uint8)
         pinned = device().pinned.locate(flat.ctypes.data, flat.nbytes) is not None
         return cls(flat, pinned, owned=True, dtype=dtype)

@@ -18,7 +18,7 @@ _PREFIX = struct.Struct("<16sIQQI")  # magic, format, head bytes, blob bytes, CR
 
 
 class PlanError(Exception):
-    """The bytes are no plan of this emulation; the message is TensorRT's."""
+    """The bytes are no plan of this emulation; the message is that of TensorRT 10.16 on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,15 @@ def unpack(data: bytes) -> tuple[PlanHead, bytes]:
     Raises:
         PlanError: No plan, a truncated or damaged one, or one of another format.
     """
-    if len(data) < _PREFIX.size or not data.startswith(MAGIC):
-        raise PlanError("Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed.")
+    if not data.startswith(MAGIC):
+        raise PlanError(
+            "Serialization assertion header.magicTag == kEXPECTED_MAGIC_TAG failed.Trying to load an engine created "
+            f"with incompatible serialization version ({_tag(data)} != {_tag(MAGIC)}). Check that the engine was not "
+            "created using safety runtime, same OS was used and version compatibility parameters were set accordingly "
+            "and that it is a TRT engine file."
+        )
+    if len(data) < _PREFIX.size:
+        raise PlanError("Serialization assertion bufferSize >= minBufferSize failed.")
     _, version, head_bytes, blob_bytes, crc = _PREFIX.unpack_from(data)
     if version != FORMAT:
         raise PlanError(
@@ -95,14 +102,16 @@ def unpack(data: bytes) -> tuple[PlanHead, bytes]:
             f"Note: Current Version: {FORMAT}, Serialized Engine Version: {version}"
         )
     if len(data) != _PREFIX.size + head_bytes + blob_bytes:
-        raise PlanError(
-            "Serialization assertion sizeRead == static_cast<uint64_t>(mEnd - mCurrent) failed."
-            "Size specified in header does not match archive size"
-        )
+        raise PlanError("Serialization assertion plan.header.size == blobSize failed.")
     middle = _PREFIX.size + head_bytes
     if zlib.crc32(data[_PREFIX.size :]) != crc:
         raise PlanError("Serialization assertion checksumRead == checksum failed.Checksum does not match")
     return _head_from_json(json.loads(zlib.decompress(data[_PREFIX.size : middle]))), data[middle:]
+
+
+def _tag(data: bytes) -> int:
+    """Return the first four bytes as the number TensorRT shows."""
+    return int.from_bytes(data[:4], "little")
 
 
 def _head_from_json(content: dict[str, Any]) -> PlanHead:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import Any
 
 from yolotrt_lab.emulation.counters import recorder
@@ -26,8 +24,8 @@ class Runtime(ApiObject):
     def __init__(self, logger: Any) -> None:
         super().__init__()
         self._reporter = Reporter(self._api, logger)
-        self._max_threads = os.cpu_count() or 1
-        self._temporary_directory = tempfile.gettempdir()
+        self._max_threads = 1
+        self._temporary_directory: str | None = None
         self._tempfile_control_flags = 3
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
@@ -54,6 +52,15 @@ class Runtime(ApiObject):
         return 0
 
     @property
+    def DLA_core(self) -> int:
+        """The deep learning accelerator to use: none."""
+        return -1
+
+    @DLA_core.setter
+    def DLA_core(self, value: int) -> None:
+        raise EmulationError("A deep learning accelerator (DLA) is not emulated.", fix="Leave DLA_core alone.")
+
+    @property
     def engine_host_code_allowed(self) -> bool:
         """Whether plans may bring their own runtime: no."""
         return False
@@ -75,7 +82,7 @@ class Runtime(ApiObject):
         self._max_threads = int(value)
 
     @property
-    def temporary_directory(self) -> str:
+    def temporary_directory(self) -> str | None:
         """Where temporary files would go."""
         return self._temporary_directory
 
@@ -96,13 +103,13 @@ class Runtime(ApiObject):
 def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
     """Return the engine in a plan; None, with the reason in the log, if it cannot be loaded."""
     if not data:
-        reporter.usage_error(_WHERE, "Parameter check failed, condition: size > 0.")
+        reporter.usage_error(_WHERE, "Cannot deserialize with an empty memory buffer.")
         return None
+    reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
     try:
         head, blob = unpack(data)
     except PlanError as error:
         reporter.error(_WHERE, str(error), code=1, kind="Serialization", recorder_code="INTERNAL_ERROR")
-        reporter.internal_error(_WHERE, "Engine deserialization failed.")
         return None
     if head.tensorrt_version != api.version:
         text = (
@@ -124,5 +131,4 @@ def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
         reporter.internal_error(_WHERE, f"Engine deserialization failed. [emulation: {error}]")
         return None
     recorder.add("engines_loaded")
-    reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
     return api.ICudaEngine._create(reporter.child(), head, blob, compiled, data)

@@ -33,7 +33,7 @@ class TestLoggers:
     def test_a_subclass_gets_the_messages(self, trt, log):
         trt.Builder(log).create_network()
         trt.Runtime(log).deserialize_cuda_engine(b"no plan")
-        assert [severity for severity, _ in log.messages] == ["ERROR", "ERROR"]
+        assert [severity for severity, _ in log.messages] == ["INFO", "ERROR"]
 
     def test_an_exception_in_log_is_printed_and_swallowed(self, trt, capsys):
         class Broken(trt.ILogger):
