@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 
 # What `make demo` runs on: parts (drawn here, no network needed) or bccd (real images, downloaded).
 DATASET ?= parts
-# More arguments for demo, test and bench, e.g. make test ARGS='tests/unit/detection -x'
+# More arguments for demo, test, bench and lab, e.g. make test ARGS='tests/unit/detection -x'
 ARGS ?=
 
 .PHONY: help setup demo test lint bench lab clean
@@ -36,7 +36,7 @@ bench: setup ## Run the benchmarks of benchmarks/
 	done
 
 lab: setup ## Open JupyterLab in this folder
-	@$(PYTHON) -m jupyterlab
+	@$(PYTHON) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 clean: ## Remove caches and build output; keep .venv, datasets and runs
 	@rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
