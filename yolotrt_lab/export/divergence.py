@@ -122,16 +122,7 @@ def locate_divergence(
     pool = _Pool(others, tolerance)
     errors = {name: _error(name, value, named, pool) for name, value in actual.items()}
     wrong = {name for name, error in errors.items() if not error <= tolerance}
-    index = GraphIndex(model.graph)
-    on_path: set[str] = set()
-    waiting = [name for name in index.output_names if name in wrong]
-    while waiting:
-        name = waiting.pop()
-        maker = index.producer(name)
-        if name in on_path or maker is None:
-            continue
-        on_path.add(name)
-        waiting.extend(source for source in maker.input if source in wrong)
+    on_path = _wrong_ancestors(GraphIndex(model.graph), wrong)
     agreeing = 0
     for node in topological_order(model.graph):
         tensor = next((name for name in node.output if name in on_path), None)
@@ -140,6 +131,24 @@ def locate_divergence(
             return Divergence(node_label(node), node.op_type, tensor, module, errors[tensor], agreeing)
         agreeing += any(name in errors and name not in wrong for name in node.output)
     return None
+
+
+def _wrong_ancestors(index: GraphIndex, wrong: set[str]) -> set[str]:
+    """Return the wrong tensors from which only wrong tensors lead to an output.
+
+    A Concat may agree although one of its inputs does not: box coordinates outweigh the scores beside them.
+    """
+    found: set[str] = set()
+    waiting = list(index.output_names)
+    while waiting:
+        name = waiting.pop()
+        maker = index.producer(name)
+        if name in found or maker is None or not (name in wrong or maker.op_type == "Concat"):
+            continue
+        if name in wrong:
+            found.add(name)
+        waiting.extend(source for source in maker.input if source in wrong)
+    return found
 
 
 def _error(name: str, value: Array, named: Mapping[str, Array], pool: _Pool) -> float:
