@@ -17,18 +17,21 @@ __all__ = [
     "LayerMatrix",
     "LayerTime",
     "block_of_node",
+    "compute_nodes",
     "hottest_layers",
     "layer_matrix",
     "main_node",
     "measure_layers",
+    "working_nodes",
 ]
 
 REFORMAT = "(reformat)"
-"""Row of layers that come from no ONNX node: changes of memory layout or precision that the compiler put in."""
+"""Row of layers that compute nothing: changes of memory layout or precision."""
 
 # Compilers append these to the ONNX node's name when they split it.
 _COMPILER_SUFFIXES = re.compile(r"(/WithoutBiases|/fq_\w+|_original|_output_0)+$")
-_HEAVY_NODE = re.compile(r"conv|gemm|matmul", re.IGNORECASE)
+_COMPUTE_NODE = re.compile(r"(?:^|/)(?:Conv|ConvTranspose|Gemm|MatMul)(?:_\d+)?$")
+_CONVERSION_NODE = re.compile(r"(?:Quantize|Dequantize)Linear(?:_\d+)?$|_to_fp(?:16|32)$|(?:^|/)Cast(?:_\d+)?$")
 _BLOCK = re.compile(r"^(/?(?:model|layers?|backbone|neck|head)[./]\d+)")
 
 
@@ -39,9 +42,18 @@ def main_node(origins: Sequence[str]) -> str:
         >>> main_node(["/model.0/act/Mul", "/model.0/conv/Conv/WithoutBiases"])
         '/model.0/conv/Conv'
     """
-    names = [_COMPILER_SUFFIXES.sub("", name) for name in origins]
-    heavy = [name for name in names if _HEAVY_NODE.search(name.rsplit("/", 1)[-1])]
-    return (heavy or names or [REFORMAT])[0]
+    return (compute_nodes(origins) or working_nodes(origins) or (REFORMAT,))[0]
+
+
+def compute_nodes(origins: Sequence[str]) -> tuple[str, ...]:
+    """Return the convolutions and matrix products among ONNX nodes, where precision matters."""
+    return tuple(name for name in working_nodes(origins) if _COMPUTE_NODE.search(name))
+
+
+def working_nodes(origins: Sequence[str]) -> tuple[str, ...]:
+    """Return the ONNX nodes that compute something: without casts, quantization and dequantization."""
+    names = (_COMPILER_SUFFIXES.sub("", name) for name in origins)
+    return tuple(dict.fromkeys(name for name in names if not _CONVERSION_NODE.search(name)))
 
 
 def block_of_node(node: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.profiling.layers import main_node
+from yolotrt_lab.profiling.layers import compute_nodes, main_node, working_nodes
 
 __all__ = ["EngineStructure", "NodeRow", "StructureComparison", "StructureLayer", "compare_structures"]
 
@@ -36,9 +36,10 @@ class EngineStructure:
     Attributes:
         name: Which engine.
         layers: Executed layers.
-        fused_layers: Layers that do the work of two or more ONNX nodes.
+        fused_layers: Layers that do the work of two or more ONNX nodes; casts, quantization and dequantization do not
+            count as work.
         fused_nodes: ONNX nodes inside those.
-        reformat_layers: Layers that come from no ONNX node.
+        reformat_layers: Layers that only change memory layout or precision.
         precision_counts: Layers by precision.
     """
 
@@ -72,13 +73,14 @@ class StructureComparison:
 
 
 def _engine_structure(name: str, layers: Sequence[StructureLayer]) -> EngineStructure:
-    fused = [layer for layer in layers if len(layer.origins) > 1]
+    nodes = [working_nodes(layer.origins) for layer in layers]
+    fused = [names for names in nodes if len(names) > 1]
     return EngineStructure(
         name=name,
         layers=len(layers),
         fused_layers=len(fused),
-        fused_nodes=sum(len(layer.origins) for layer in fused),
-        reformat_layers=sum(not layer.origins for layer in layers),
+        fused_nodes=sum(map(len, fused)),
+        reformat_layers=sum(not names for names in nodes),
         precision_counts=dict(Counter(layer.precision or "unknown" for layer in layers)),
     )
 
@@ -86,7 +88,8 @@ def _engine_structure(name: str, layers: Sequence[StructureLayer]) -> EngineStru
 def compare_structures(engines: Mapping[str, Sequence[StructureLayer]]) -> StructureComparison:
     """Compare engines built from one ONNX graph.
 
-    Rows are the nodes layers are known by (`main_node`), in the order they first appear.
+    Rows are the convolutions and matrix products, where precision matters, in the order they first appear; for a graph
+    without any, the nodes layers are known by (`main_node`).
 
     Args:
         engines: Engine name to its layers in execution order.
@@ -96,12 +99,13 @@ def compare_structures(engines: Mapping[str, Sequence[StructureLayer]]) -> Struc
     """
     if not engines:
         raise InputError("There are no engines to compare.", expected="at least one engine", got="none")
+    has_compute = any(compute_nodes(layer.origins) for layers in engines.values() for layer in layers)
     precisions: dict[str, dict[str, str | None]] = {}
     for name, layers in engines.items():
         for layer in layers:
-            if layer.origins:
-                row = precisions.setdefault(main_node(layer.origins), dict.fromkeys(engines))
-                row[name] = layer.precision or "unknown"
+            known_by = (main_node(layer.origins),) if layer.origins else ()
+            for node in compute_nodes(layer.origins) if has_compute else known_by:
+                precisions.setdefault(node, dict.fromkeys(engines))[name] = layer.precision or "unknown"
     return StructureComparison(
         engines=tuple(_engine_structure(name, layers) for name, layers in engines.items()),
         rows=tuple(NodeRow(node, row) for node, row in precisions.items()),

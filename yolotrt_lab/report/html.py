@@ -98,7 +98,7 @@ def _subtitle(results: Results) -> str:
     parts = [
         f"{results.dataset.name}, {results.dataset.split} split" if results.dataset else "",
         f"TensorRT {results.platform.tensorrt_version} ({results.platform.kind})",
-        results.platform.device,
+        results.platform.processor,
         results.finished or results.started,
     ]
     return ", ".join(part for part in parts if part)

@@ -22,6 +22,7 @@ numbers are computed again from the samples, so they cannot contradict them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +81,16 @@ class PlatformInfo:
         return self.kind == "emulated"
 
     @property
+    def processor(self) -> str:
+        """What really computed: the processor inside an emulated device's name, or the device."""
+        inside = re.fullmatch(r"Emulated .*\(OpenVINO on (.+)\)", self.device)
+        return inside.group(1) if inside else self.device
+
+    @property
     def timing_label(self) -> str:
         """One line every figure with timings carries."""
         if self.is_emulated:
-            return f"emulated on CPU: OpenVINO, not GPU timings ({self.device})"
+            return f"emulated on CPU: OpenVINO, not GPU timings ({self.processor})"
         return f"TensorRT {self.tensorrt_version} on {self.device}"
 
 

@@ -51,6 +51,15 @@ def test_counts_out_of_range(counts):
         (("/model.9/conv/Conv_output_0",), "/model.9/conv/Conv"),
         (("/model.1/MatMul_2",), "/model.1/MatMul_2"),
         (("/model.1/conv/act/Sigmoid", "/model.1/Gemm"), "/model.1/Gemm"),
+        (
+            ("model.0.conv.weight_QuantizeLinear", "/model.0/conv/Conv", "/a/Mul_output_0_QuantizeLinear"),
+            "/model.0/conv/Conv",
+        ),
+        (("/a/Concat_output_0_QuantizeLinear", "/a/Concat_output_0_DequantizeLinear"), REFORMAT),
+        (("images_to_fp16", "/model.0/conv/Conv"), "/model.0/conv/Conv"),
+        (("images_to_fp16",), REFORMAT),
+        (("/model.2/Cast_1", "/model.2/Add"), "/model.2/Add"),
+        (("/model.2/Conversion",), "/model.2/Conversion"),
     ],
 )
 def test_main_node(origins, expected):

@@ -31,6 +31,35 @@ def test_counts_and_rows():
     assert len(comparison.differing_rows) == 3
 
 
+def test_quantization_is_no_work_and_every_convolution_of_a_layer_counts():
+    comparison = compare_structures(
+        {
+            "fp32": [
+                StructureLayer("a", "Conv", "fp32", ("/m/cv1/conv/Conv", "/m/cv2/conv/Conv", "/m/act/Mul")),
+                StructureLayer("cat", "Concat", "fp32", ("/m/Concat",)),
+            ],
+            "int8": [
+                StructureLayer("q", "Quantize", "int8", ("/x_QuantizeLinear", "/x_DequantizeLinear")),
+                StructureLayer("b", "Conv", "int8", ("m.cv1.weight_QuantizeLinear", "/m/cv1/conv/Conv")),
+                StructureLayer("c", "Conv", "fp32", ("/m/cv2/conv/Conv",)),
+            ],
+        }
+    )
+    assert comparison.rows == (
+        NodeRow("/m/cv1/conv/Conv", {"fp32": "fp32", "int8": "int8"}),
+        NodeRow("/m/cv2/conv/Conv", {"fp32": "fp32", "int8": "fp32"}),
+    )
+    fp32, int8 = comparison.engines
+    assert (fp32.fused_layers, fp32.fused_nodes, fp32.reformat_layers) == (1, 3, 0)
+    assert (int8.fused_layers, int8.fused_nodes, int8.reformat_layers) == (0, 0, 1)
+    assert [row.node for row in comparison.differing_rows] == ["/m/cv1/conv/Conv"]
+
+
+def test_a_graph_without_convolutions_is_known_by_its_nodes():
+    layers = [StructureLayer("a", "PointWise", "fp32", ("/m/Add", "/m/Mul")), StructureLayer("re", "Reformat", "fp32")]
+    assert [row.node for row in compare_structures({"x": layers}).rows] == ["/m/Add"]
+
+
 def test_equal_engines_do_not_differ():
     layers = [StructureLayer("c", "Conv", "fp16", ("/model.0/conv/Conv",))]
     assert compare_structures({"a": layers, "b": layers}).differing_rows == ()

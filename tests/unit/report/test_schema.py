@@ -105,3 +105,8 @@ def test_the_fixture_is_json(results):
 )
 def test_the_timing_label(kind, words):
     assert PlatformInfo(kind, "10.16", "EPYC").timing_label == words
+
+
+def test_the_processor_behind_an_emulated_device():
+    info = PlatformInfo("emulated", "10.16", "Emulated GPU (OpenVINO on AMD EPYC (Turin))")
+    assert info.timing_label == "emulated on CPU: OpenVINO, not GPU timings (AMD EPYC (Turin))"

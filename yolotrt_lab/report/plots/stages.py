@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from yolotrt_lab.profiling.stages import STAGES, StageBreakdown
@@ -38,7 +39,7 @@ def stage_bars(stages: Mapping[str, StageBreakdown], *, platform: PlatformInfo |
                 axes.text(left + width / 2, position, f"{width:.1f}", ha="center", va="center", fontsize=10, color=ink)
             left += width
         axes.annotate(
-            f"{left:.1f} ms  ({1000 / left:.0f} images/s)" if left else "",
+            f"{left:.1f} ms  ({1000 / left:.3g} images/s)" if left else "",
             (left, position),
             xytext=(8, 0),
             textcoords="offset points",
@@ -54,6 +55,21 @@ def stage_bars(stages: Mapping[str, StageBreakdown], *, platform: PlatformInfo |
         figure.legend(fontsize=10, frameon=False, loc="outside upper right", ncols=len(STAGES), labelcolor=INK)
     stamp_platform(figure, platform)
     return figure
+
+
+def _draw_events(axes: Axes, events: Sequence[TimelineEvent], *, lanes: Sequence[str], last_ms: float) -> None:
+    colors = series_colors(list(dict.fromkeys(event.name for event in events)))
+    for event in events:
+        start_ms, width_ms = event.start_us / 1000, event.duration_us / 1000
+        lane, color = lanes.index(event.lane), colors[event.name]
+        is_sliver = width_ms < 0.01 * last_ms  # a white edge would swallow it
+        axes.barh(
+            lane, width_ms, left=start_ms, height=0.66, color=color, edgecolor=color if is_sliver else "white",
+            linewidth=0.8, alpha=1.0 if is_sliver or event.frame % 2 == 0 else 0.72,
+        )  # fmt: skip
+        if width_ms > 0.018 * last_ms:
+            middle_ms, ink = start_ms + width_ms / 2, "white" if event.name == "inference" else INK
+            axes.text(middle_ms, lane, str(event.frame), ha="center", va="center", fontsize=10, color=ink)
 
 
 def pipeline_timeline(
@@ -73,19 +89,7 @@ def pipeline_timeline(
     for axes, title in zip(panels, titles, strict=False):
         events = timelines[title]
         lanes = list(dict.fromkeys(event.lane for event in events))
-        colors = series_colors(list(dict.fromkeys(event.name for event in events)))
-        for event in events:
-            start_ms, width_ms = event.start_us / 1000, event.duration_us / 1000
-            axes.barh(
-                lanes.index(event.lane), width_ms, left=start_ms, height=0.66, color=colors[event.name],
-                edgecolor="white", linewidth=0.6, alpha=1.0 if event.frame % 2 == 0 else 0.72,
-            )  # fmt: skip
-            if width_ms > 0.018 * last_ms:
-                ink = "white" if event.name == "inference" else INK
-                axes.text(
-                    start_ms + width_ms / 2, lanes.index(event.lane), str(event.frame), ha="center", va="center",
-                    fontsize=10, color=ink,
-                )  # fmt: skip
+        _draw_events(axes, events, lanes=lanes, last_ms=last_ms)
         frames = len({event.frame for event in events})
         end_ms = max((event.start_us + event.duration_us for event in events), default=0) / 1000
         rate = f", {1000 * frames / end_ms:.1f} frames/s" if end_ms else ""
