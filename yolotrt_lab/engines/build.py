@@ -84,9 +84,10 @@ def build_engine(
     provenance = _provenance(
         plan, onnx_path, platform=platform, options=options, facts=facts, seconds=seconds, report=report
     )
-    with atomic_path(output) as temporary:
+    # Both or, if one cannot be written, neither.
+    with atomic_path(sidecar_path(output)) as sidecar, atomic_path(output) as temporary:
         temporary.write_bytes(plan)
-    write_json(sidecar_path(output), provenance.to_json())
+        write_json(sidecar, provenance.to_json())
     return EngineBuild(output, provenance, seconds, report)
 
 
@@ -117,6 +118,7 @@ class _Build:
             calibrator = self._set_classic_precision(config, calibration)
             if calibrator is not None:
                 stack.callback(calibrator.close)
+                self._set_calibration_profile(builder, network, config, calibrator.batch_shape)
             plan = builder.build_serialized_network(network, config)
             for failed in (monitor, calibrator):
                 if failed is not None and failed.failure is not None:
@@ -244,6 +246,24 @@ class _Build:
         calibrator = make_calibrator(self._trt, calibration)
         config.int8_calibrator = calibrator
         return calibrator
+
+    def _set_calibration_profile(
+        self, builder: Any, network: Any, config: Any, batch_shape: tuple[int, ...] | None
+    ) -> None:
+        """Tell TensorRT the shape of the calibration batches; it does not ask the calibrator."""
+        tensor = network.get_input(0)
+        if batch_shape is None:
+            return
+        if not all(size in (-1, mine) for size, mine in zip(tensor.shape, batch_shape, strict=True)):
+            raise InputError(
+                "The calibration batches do not fit the model.",
+                expected=tuple(tensor.shape),
+                got=batch_shape,
+                fix="Use batches of the model's shape.",
+            )
+        profile = builder.create_optimization_profile()
+        profile.set_shape(tensor.name, batch_shape, batch_shape, batch_shape)
+        config.set_calibration_profile(profile)
 
     def _error(self, what: str) -> EngineBuildError:
         return EngineBuildError(

@@ -67,6 +67,7 @@ def make_calibrator(trt: Any, calibration: ClassicCalibration) -> Any:
         def __init__(self) -> None:
             base.__init__(self)
             self.failure: Exception | None = None
+            self.batch_shape = None if first is None else first.shape
             self._feed = _BatchFeed(first, batches)
 
         def get_batch_size(self) -> int:

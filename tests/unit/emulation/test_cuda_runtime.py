@@ -69,6 +69,15 @@ def test_memset_is_asynchronous_when_asked(rt, kind):
     assert back.tolist() == [5, 5, 5, 5]
 
 
+def test_no_stream_is_the_default_stream(rt, kind):
+    memory, back = value(rt.cudaMalloc(DATA.nbytes)), np.zeros_like(DATA)
+    value(rt.cudaMemcpyAsync(memory, DATA, DATA.nbytes, kind.cudaMemcpyHostToDevice, None))
+    value(rt.cudaMemcpyAsync(back, memory, DATA.nbytes, kind.cudaMemcpyDeviceToHost, None))
+    assert not back.any()
+    value(rt.cudaStreamSynchronize(None))
+    assert np.array_equal(back, DATA)
+
+
 def test_pinned_memory_waits_for_the_stream(rt, kind):
     host = value(rt.cudaMallocHost(DATA.nbytes))
     memory, stream = value(rt.cudaMalloc(DATA.nbytes)), value(rt.cudaStreamCreate())

@@ -255,6 +255,28 @@ class TestClassicRoute:
         assert np.array_equal(infer(again.path, images()), infer(built.path, images()))
         assert "calibration=..." in built.provenance.rebuild_command(built.path)
 
+    def test_batches_of_another_size_than_the_engine(self, detector, tmp_path, images):
+        """All their images count, though the engine is tuned for single ones."""
+        loud = np.concatenate([images(), images(), 50 * images()])
+        tables = []
+        for batch in (loud, loud[:2]):
+            cache = tmp_path / f"{len(batch)}.cache"
+            options = EngineOptions(precision=Precision.INT8, classic=True, max_batch=4)
+            calibration = ClassicCalibration([batch], cache, method="minmax")
+            build_engine(detector(), tmp_path / "m.engine", options=options, calibration=calibration)
+            tables.append(cache.read_text())
+        assert tables[0] != tables[1]
+
+    def test_batches_of_another_size_than_the_model(self, detector, tmp_path, images):
+        options = EngineOptions(precision=Precision.INT8, classic=True)
+        with pytest.raises(InputError, match="calibration batches do not fit the model"):
+            build_engine(
+                detector(batch=1),
+                tmp_path / "m.engine",
+                options=options,
+                calibration=ClassicCalibration([images(2)]),
+            )
+
     def test_half_precision_by_flag(self, detector, tmp_path):
         options = EngineOptions(precision=Precision.BF16, classic=True)
         report = build_engine(detector(), tmp_path / "m.engine", options=options).report

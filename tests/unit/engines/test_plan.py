@@ -116,7 +116,7 @@ def test_without_a_sidecar_tensorrt_itself_refuses(engine, monkeypatch):
 def test_truncated_without_a_sidecar(engine):
     engine.with_name("m.engine.json").unlink()
     engine.write_bytes(engine.read_bytes()[:500])
-    with pytest.warns(LabWarning), pytest.raises(InputError, match="plan.header.size == blobSize"):
+    with pytest.warns(LabWarning), pytest.raises(InputError, match=r"plan\.header\.size == blobSize"):
         load_engine(engine)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 from yolotrt_lab.emulation.cuda.runtime_types import cudaError_t
 from yolotrt_lab.emulation.memory import DeviceFault
 
-__all__ = ["runtime_call", "take_last_error"]
+__all__ = ["handle_of", "runtime_call", "take_last_error"]
 
 _P = ParamSpec("_P")
 _log = logging.getLogger("yolotrt_lab.emulation")
@@ -52,6 +52,11 @@ def _note(code: cudaError_t) -> cudaError_t:
     if code not in (cudaError_t.cudaSuccess, cudaError_t.cudaErrorNotReady):
         _last_error = code
     return code
+
+
+def handle_of(value: Any) -> int:
+    """Return the integer of a stream or event; None is the default stream, as in the real bindings."""
+    return 0 if value is None else int(value)
 
 
 def take_last_error(*, forget: bool) -> cudaError_t:

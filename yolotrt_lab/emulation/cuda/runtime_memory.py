@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from yolotrt_lab.emulation.cuda import transfers
-from yolotrt_lab.emulation.cuda.runtime_core import runtime_call
+from yolotrt_lab.emulation.cuda.runtime_core import handle_of, runtime_call
 from yolotrt_lab.emulation.cuda.runtime_types import cudaError_t, cudaMemcpyKind
 from yolotrt_lab.emulation.cuda.transfers import HostBytes
 from yolotrt_lab.emulation.device import device
@@ -55,7 +55,7 @@ def cudaFree(devPtr: Any) -> Any:
 @runtime_call(results=1)
 def cudaMallocAsync(size: int, hStream: Any) -> Any:
     """Allocate device memory in stream order; here the memory is there at once."""
-    device().scheduler.stream(int(hStream))
+    device().scheduler.stream(handle_of(hStream))
     return device().heap.allocate(size).address if size else 0
 
 
@@ -64,7 +64,7 @@ def cudaFreeAsync(devPtr: Any, hStream: Any) -> Any:
     """Free device memory when the stream gets there."""
     address = int(devPtr)
     device().heap.locate(address, 1, what="cudaFreeAsync")
-    device().scheduler.enqueue(int(hStream), lambda: device().heap.free(address))
+    device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address))
 
 
 @runtime_call(results=1)
@@ -107,7 +107,7 @@ def cudaMemcpy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind) -> Any:
 @runtime_call(results=0)
 def cudaMemcpyAsync(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: Any) -> Any:
     """Copy in a stream; data for the host arrives when the stream is synchronised."""
-    return _copy(dst, src, count, kind, int(stream))
+    return _copy(dst, src, count, kind, handle_of(stream))
 
 
 @runtime_call(results=0)
@@ -119,7 +119,7 @@ def cudaMemset(devPtr: Any, value: int, count: int) -> Any:
 @runtime_call(results=0)
 def cudaMemsetAsync(devPtr: Any, value: int, count: int, stream: Any) -> Any:
     """Fill device memory with a byte in a stream."""
-    transfers.fill(int(devPtr), np.array([value & 0xFF], np.uint8), count, stream=int(stream))
+    transfers.fill(int(devPtr), np.array([value & 0xFF], np.uint8), count, stream=handle_of(stream))
 
 
 def _copy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: int | None) -> cudaError_t | None:

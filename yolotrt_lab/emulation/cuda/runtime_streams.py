@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from yolotrt_lab.emulation.cuda.runtime_core import runtime_call
+from yolotrt_lab.emulation.cuda.runtime_core import handle_of, runtime_call
 from yolotrt_lab.emulation.cuda.runtime_types import cudaError_t, cudaEvent_t, cudaStream_t
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
@@ -66,25 +66,25 @@ def cudaStreamCreateWithPriority(flags: int, priority: int) -> Any:
 @runtime_call(results=0)
 def cudaStreamDestroy(stream: Any) -> Any:
     """Destroy a stream; its outstanding work is still done."""
-    device().scheduler.destroy_stream(int(stream))
+    device().scheduler.destroy_stream(handle_of(stream))
 
 
 @runtime_call(results=0)
 def cudaStreamSynchronize(stream: Any) -> Any:
     """Wait for a stream's work."""
-    device().scheduler.synchronize_stream(int(stream))
+    device().scheduler.synchronize_stream(handle_of(stream))
 
 
 @runtime_call(results=0)
 def cudaStreamQuery(stream: Any) -> Any:
     """Say whether a stream's work is done: `cudaSuccess` or `cudaErrorNotReady`."""
-    return None if device().scheduler.poll_stream(int(stream)) else cudaError_t.cudaErrorNotReady
+    return None if device().scheduler.poll_stream(handle_of(stream)) else cudaError_t.cudaErrorNotReady
 
 
 @runtime_call(results=0)
 def cudaStreamWaitEvent(stream: Any, event: Any, flags: int) -> Any:
     """Let later work of a stream wait for an event."""
-    device().scheduler.wait_for_event(int(stream), _event(event))
+    device().scheduler.wait_for_event(handle_of(stream), _event(event))
 
 
 def _event(handle: Any) -> Event:
@@ -122,7 +122,7 @@ def cudaEventDestroy(event: Any) -> Any:
 @runtime_call(results=0)
 def cudaEventRecord(event: Any, stream: Any) -> Any:
     """Mark the present end of a stream."""
-    device().scheduler.record(_event(event), int(stream))
+    device().scheduler.record(_event(event), handle_of(stream))
 
 
 @runtime_call(results=0)

@@ -16,7 +16,7 @@ from yolotrt_lab.emulation.tensorrt.compiler import (
 )
 from yolotrt_lab.emulation.tensorrt.layers import kernel_choices
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead, TensorRecord, pack
 from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
 from yolotrt_lab.emulation.tensorrt.profile import ShapeRange, check_profiles
@@ -30,7 +30,7 @@ __all__ = ["Builder"]
 _WHERE = "IBuilder::buildSerializedNetwork"
 
 
-class Builder(ApiObject):
+class Builder(ContextManaged):
     """Makes networks, configurations and plans."""
 
     def __init__(self, logger: Any) -> None:

@@ -110,7 +110,7 @@ def _batches(network: Any, config: Any, reporter: Reporter, progress: Progress) 
     """Yield what the calibrator puts into device memory, batch by batch."""
     calibrator = config.int8_calibrator
     (tensor,) = network._inputs
-    shape = _batch_shape(tensor, config, call_user(calibrator.get_batch_size, default=-1))
+    shape = _batch_shape(tensor, config)
     nbytes = int(np.prod(shape)) * 4
     number = 0
     while addresses := call_user(calibrator.get_batch, [tensor.name]):
@@ -123,14 +123,17 @@ def _batches(network: Any, config: Any, reporter: Reporter, progress: Progress) 
         reporter.verbose(f"Calibrated batch {number - 1}.")
 
 
-def _batch_shape(tensor: Any, config: Any, batch_size: int) -> tuple[int, ...]:
+def _batch_shape(tensor: Any, config: Any) -> tuple[int, ...]:
+    """Return the shape of one batch: the preferred shape of the calibration profile, or else of the first profile.
+
+    Like TensorRT, do not ask the calibrator: its `get_batch_size` is of the time before explicit batches.
+    """
     profile = config.get_calibration_profile() or (config._profiles[0] if config._profiles else None)
     shapes = profile._shapes.get(tensor.name) if profile is not None else None
     shape = shapes[1] if shapes else tensor._shape
     if -1 in shape:
         raise CalibrationFailed(f"{tensor.name}: dynamic input without calibration profile.")
-    # A calibrator states its own batch size; the profile says the rest.
-    return (batch_size, *shape[1:]) if batch_size > 0 and tensor._shape[0] == -1 else shape
+    return tuple(shape)
 
 
 def _read(address: int, shape: tuple[int, ...], nbytes: int, name: str) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.profile import IOptimizationProfile
 from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
 from yolotrt_lab.errors import EmulationError
@@ -66,7 +66,7 @@ def _fixed_setting(name: str, enum: str, member: str, document: str) -> Any:
     return property(read, write, doc=document)
 
 
-class IBuilderConfig(ApiObject):
+class IBuilderConfig(ContextManaged):
     """How to build an engine."""
 
     def _setup(self, reporter: Reporter) -> None:

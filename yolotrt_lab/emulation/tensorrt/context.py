@@ -11,7 +11,7 @@ from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.tensorrt.execution import Execution, Executor
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject, call_user
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged, call_user
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
 from yolotrt_lab.errors import EmulationError
@@ -22,7 +22,7 @@ _ITEM_BYTES = {"FLOAT": 4, "HALF": 2, "BF16": 2, "INT8": 1, "INT32": 4, "INT64":
 _ENQUEUE = "IExecutionContext::enqueueV3"
 
 
-class IExecutionContext(ApiObject):
+class IExecutionContext(ContextManaged):
     """Runs an engine. Shapes and addresses are set by tensor name; inferences run in the order of their stream."""
 
     def _setup(self, reporter: Reporter, engine: Any) -> None:

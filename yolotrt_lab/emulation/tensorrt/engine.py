@@ -11,7 +11,7 @@ from yolotrt_lab.emulation.device import core
 from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
 from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanHead, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
 from yolotrt_lab.errors import EmulationError
@@ -21,7 +21,7 @@ __all__ = ["ICudaEngine"]
 _WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "INT32": "INT32", "INT64": "INT64"}
 
 
-class ICudaEngine(ApiObject):
+class ICudaEngine(ContextManaged):
     """A compiled network. Contexts made from it run it."""
 
     def _setup(self, reporter: Reporter, head: PlanHead, blob: bytes, compiled: Any, plan: bytes) -> None:

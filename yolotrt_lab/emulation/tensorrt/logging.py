@@ -6,14 +6,14 @@ import datetime
 import sys
 from typing import Any
 
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject, call_user, pure_virtual
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged, call_user, pure_virtual
 
 __all__ = ["IErrorRecorder", "ILogger", "Logger", "Reporter"]
 
 _LETTERS = "FEWIV"
 
 
-class ILogger(ApiObject):
+class ILogger(ContextManaged):
     """Base of loggers; a subclass implements `log(severity, msg)` and calls `ILogger.__init__`."""
 
     def log(self, severity: Any, msg: str) -> None:

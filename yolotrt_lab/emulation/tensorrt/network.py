@@ -6,7 +6,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.graph import data_type_name, tensor_shapes
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged
 from yolotrt_lab.emulation.tensorrt.onnx_ops import layer_type_name
 from yolotrt_lab.errors import EmulationError
 
@@ -192,7 +192,7 @@ class ILayer(ApiObject):
         return False
 
 
-class INetworkDefinition(ApiObject):
+class INetworkDefinition(ContextManaged):
     """A network: inputs, layers and outputs. It is filled by the ONNX parser; adding layers by hand is not emulated."""
 
     def _setup(self, builder: Any, reporter: Reporter, flags: int, *, strongly_typed: bool) -> None:

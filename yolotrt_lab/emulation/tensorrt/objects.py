@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, Self
 
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["ApiMeta", "ApiObject", "Hidden", "Unemulated", "call_user", "pure_virtual"]
+__all__ = ["ApiMeta", "ApiObject", "ContextManaged", "Hidden", "Unemulated", "call_user", "pure_virtual"]
 
 _MODULE = "tensorrt.tensorrt"
 
@@ -111,6 +113,24 @@ class ApiObject(metaclass=ApiMeta):
         own = type(self)
         name = f"{_MODULE}.{self._api_name}" if "_is_api_class" in vars(own) else f"{own.__module__}.{own.__qualname__}"
         return f"<{name} object at {id(self):#x}>"
+
+
+class ContextManaged(ApiObject):
+    """Base of the classes that may still be used in a `with` statement, to no effect."""
+
+    def __enter__(self) -> Self:
+        warnings.warn(
+            "Context managers for TensorRT types are deprecated. "
+            "Memory will be freed automatically when the reference count reaches 0.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
 
 
 def _has_attribute(cls: type, name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.graph import Problem, Unreadable, check_model, load_model
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged
 from yolotrt_lab.emulation.tensorrt.onnx_ops import PLUGIN_OPS, SUPPORTED_OPS
 
 __all__ = ["OnnxParser", "ParserError"]
@@ -67,7 +67,7 @@ class ParserError(ApiObject):
     __str__ = __repr__
 
 
-class OnnxParser(ApiObject):
+class OnnxParser(ContextManaged):
     """Fills a network from an ONNX model, and collects every error."""
 
     def __init__(self, network: Any, logger: Any) -> None:

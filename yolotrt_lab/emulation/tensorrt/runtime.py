@@ -8,7 +8,7 @@ from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.device import core, isa
 from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, unpack
 from yolotrt_lab.errors import EmulationError
 from yolotrt_lab.optional import package_version
@@ -18,7 +18,7 @@ __all__ = ["Runtime", "load_plan"]
 _WHERE = "IRuntime::deserializeCudaEngine"
 
 
-class Runtime(ApiObject):
+class Runtime(ContextManaged):
     """Loads plans."""
 
     def __init__(self, logger: Any) -> None:

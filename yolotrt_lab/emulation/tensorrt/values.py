@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["Dims", "Dims2", "Dims3", "Dims4", "DimsHW", "IHostMemory", "Weights"]
@@ -154,7 +154,7 @@ class Weights(ApiObject):
         return self.size
 
 
-class IHostMemory(ApiObject, bytes):
+class IHostMemory(ContextManaged, bytes):
     """A buffer that TensorRT made: pass it to `memoryview`, `bytes`, `file.write` or `deserialize_cuda_engine`.
 
     It is a `bytes` object underneath, because only that offers the buffer interface before Python 3.12; what NVIDIA's

@@ -216,6 +216,26 @@ class TestVersions:
         assert lab.builder.create_network(1 << int(flag)).get_flag(flag)
 
 
+class TestWith:
+    """Old programs use `with`; it does nothing, and says that it is deprecated."""
+
+    @staticmethod
+    def old_program(trt, log):
+        with trt.Builder(log) as builder, builder.create_network() as network, trt.OnnxParser(network, log) as parser:
+            return builder.create_builder_config(), parser
+
+    def test_builder_objects(self, trt, log):
+        with pytest.warns(DeprecationWarning, match="Context managers for TensorRT types are deprecated"):
+            config, parser = self.old_program(trt, log)
+        assert isinstance(config, trt.IBuilderConfig)
+        assert isinstance(parser, trt.OnnxParser)
+
+    @pytest.mark.parametrize("name", ["ICudaEngine", "IExecutionContext", "IHostMemory", "Runtime", "Logger"])
+    def test_the_others(self, trt, name):
+        assert hasattr(getattr(trt, name), "__enter__")
+        assert not hasattr(trt.Dims, "__enter__")
+
+
 class TestDims:
     def test_behaves_like_a_tuple(self, trt):
         dims = trt.Dims((1, 2, 3))

@@ -99,9 +99,27 @@ def test_a_cache_makes_batches_unnecessary(trt, lab, detector, calibrator, build
     assert second.written is None
 
 
-def test_a_dynamic_batch_uses_the_profile(trt, lab, detector, calibrator, build):
+@pytest.mark.parametrize("calibration_batch", [None, 2])
+def test_the_batch_is_the_profiles(trt, lab, detector, calibrator, build, images, calibration_batch):
+    """Not the one that `get_batch_size` states: it is 1 here, and ignored."""
+    lab.profile((1, 3, 16, 16), (3, 3, 16, 16), (4, 3, 16, 16))
+    if calibration_batch is not None:
+        profile = lab.builder.create_optimization_profile()
+        profile.set_shape("images", *[(calibration_batch, 3, 16, 16)] * 3)
+        assert lab.config.set_calibration_profile(profile)
+        assert lab.config.get_calibration_profile() is profile
+    assert build(detector(batch="n"), calibrator()) is None
+    assert f"needs {images(calibration_batch or 3).nbytes} bytes" in lab.log.errors
+
+
+def test_a_dynamic_batch(trt, lab, detector, calibrator, build):
     lab.profile((1, 3, 16, 16), (1, 3, 16, 16), (4, 3, 16, 16))
     assert build(detector(batch="n"), calibrator()) is not None
+
+
+def test_a_dynamic_batch_without_profile(trt, lab, detector, calibrator, build):
+    assert build(detector(batch="n"), calibrator()) is None
+    assert "no optimization profile has been defined" in lab.log.errors
 
 
 @pytest.mark.parametrize(
