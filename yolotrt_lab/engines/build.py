@@ -219,7 +219,7 @@ class _Build:
             f"Input {tensor.name} has dynamic dimensions besides the batch.",
             expected="fixed height and width, or `imgsz` in the model's metadata",
             got=tuple(shape),
-            fix="Export it again with `yolotrt export --image-size 640`.",
+            fix="Export it again with `yolotrt export --imgsz 640`.",
         )
 
     def _metadata_hw(self) -> tuple[int, int] | None:

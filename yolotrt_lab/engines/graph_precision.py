@@ -58,8 +58,8 @@ def check_requested_precision(path: Path, requested: Precision, facts: GraphFact
     if requested is facts.precision:
         return
     fixes = {
-        Precision.INT8: f"Quantize it first: yolotrt quantize {path} -o {path.stem}.int8.onnx --data <data.yaml>",
-        Precision.FP16: f"Convert it first: yolotrt quantize {path} -o {path.stem}.fp16.onnx --precision fp16",
+        Precision.INT8: f"Quantize the FP32 model first: yolotrt quantize {path} --precision int8 --data <data.yaml>",
+        Precision.FP16: f"Convert the FP32 model first: yolotrt quantize {path} --precision fp16",
         Precision.BF16: "Convert its tensors to bfloat16 first.",
         Precision.FP32: "Use the FP32 model that `yolotrt export` wrote.",
     }

@@ -160,7 +160,7 @@ class TestPlanFormat:
         assert plan_format.pack(head, blob) == plan
         assert head.tensors[0].name == "images"
         assert head.onnx_sha256
-        assert isa_from_blob(blob) == head.isa
+        assert isa_from_blob(blob) in (head.isa, None)
 
     def test_shape_rules_of_a_dynamic_batch(self, lab, model):
         lab.profile((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))
