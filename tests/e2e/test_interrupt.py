@@ -49,12 +49,12 @@ def _leftovers(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("command", ["export", "quantize", "build", "train"])
 def test_ctrl_c(command: str, after_s: float, models: Path, parts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    data = parts / "data.yaml"
     arguments: dict[str, list[object]] = {
         "export": ["export", "base", "-o", out / "model.onnx"],
-        "quantize": ["quantize", models / "model.onnx", "--precision", "int8", "--data", parts / "data.yaml", "-o"]
-        + [out / "model.int8.onnx"],
+        "quantize": ["quantize", models / "model.onnx", "--precision", "int8", "--data", data, "-o", out / "q.onnx"],
         "build": ["build", models / "model.onnx", "-o", out / "model.engine", "--max-batch", "4"],
-        "train": ["train", "--data", parts / "data.yaml", "--epochs", "2", "--imgsz", "160", "--output", out / "run"],
+        "train": ["train", "--data", data, "--epochs", "2", "--imgsz", "160", "--output", out / "run"],
     }
     done = _interrupted(arguments[command], after_s=after_s, folder=tmp_path)
     assert done.returncode in (0, 130, -signal.SIGINT), done.stderr

@@ -124,10 +124,9 @@ def _table(result: DemoResult) -> Table:
             (
                 name.upper(),
                 engine.executed_precision.upper(),
-                f"{engine.map50:.3f}",
                 f"{engine.map50_95:.3f}",
                 f"{engine.delta_to_fp32:+.4f}",
-                *(f"{value:.1f}" for value in ((latency.p50_ms, latency.p90_ms, latency.p99_ms) if latency else ())),
+                *(f"{value:.1f}" for value in ((latency.p50_ms, latency.p99_ms) if latency else ())),
                 f"{engine.size_mb:.1f}",
                 "yes" if _agrees(engine) else "NO",
             )
@@ -135,7 +134,7 @@ def _table(result: DemoResult) -> Table:
     where = "emulated on CPU, not GPU timings" if results.platform.is_emulated else results.platform.device
     seconds = results.seconds or 0.0
     title = f"{results.dataset.name if results.dataset else ''}: TensorRT engines ({where}), {seconds:.0f} s in all"
-    columns = ("engine", "runs in", "mAP50", "50-95", "to FP32", "p50 ms", "p90", "p99", "MB", "agrees")
+    columns = ("engine", "runs in", "mAP50-95", "to FP32", "p50 ms", "p99 ms", "MB", "agrees")
     return table(title, columns, rows)
 
 
