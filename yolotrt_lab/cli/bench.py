@@ -30,7 +30,9 @@ def bench(
     batch: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each model; each turn is three measured calls.")] = 30,
     warmup: Annotated[int, typer.Option(min=0, help="Unmeasured calls of each model at the start.")] = 10,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch, ONNX Runtime and OpenVINO [their choice].")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of PyTorch, ONNX Runtime and OpenVINO [their choice].")
+    ] = None,
     device: Annotated[str, typer.Option(help="For PyTorch and ONNX Runtime: `auto`, `cpu` or `cuda`.")] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for bench.json and the plots [none are written].")
