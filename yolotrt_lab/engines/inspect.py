@@ -20,7 +20,7 @@ from yolotrt_lab.types import Precision
 
 __all__ = ["EngineLayer", "EngineReport", "EngineTensor", "inspect_engine", "report_from_engine", "report_from_json"]
 
-INT8_SHARE = 0.25
+INT8_SHARE = 0.5
 """An engine counts as INT8 when at least this share of its convolutions and matrix products runs in INT8."""
 
 _COMPUTE_KIND = re.compile(r"conv|gemm|matrixmultiply|matmul|fullyconnected", re.IGNORECASE)
