@@ -29,7 +29,7 @@ def train(
     weights: Annotated[
         str, typer.Option(help="`base`, a .pt file, a model such as yolov5n.yaml (from scratch), or published weights.")
     ] = "base",
-    preset: Annotated[str, typer.Option(help="Recipe: `demo`, `plain` or `augmented`.")] = "demo",
+    preset: Annotated[str, typer.Option(help="Recipe: `demo`, `transfer`, `plain` or `augmented`.")] = "demo",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images [preset's].")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the network input in pixels [preset's].")] = None,
     batch: Annotated[int | None, typer.Option(help="Images per step [preset's].")] = None,
@@ -49,12 +49,14 @@ def train(
     """Train or fine-tune a YOLO detector and record how its weights came to be.
 
     The run's folder holds best.pt and last.pt (half precision, ready to export), training.json (settings, seed,
-    versions, data digest, metrics), results.csv, curves.png, TensorBoard events and the log. Without a GPU, the
-    `demo` recipe takes a few minutes.
+    versions, data digest, metrics), results.csv, curves.png, TensorBoard events and the log. Without a GPU, `demo`
+    (more of the same classes) and `transfer` (new classes) take a few minutes.
 
     **Examples**
 
     `yolotrt train --data parts`
+
+    `yolotrt train --data bccd --preset transfer`
 
     `yolotrt train --data bccd --weights yolov5n.yaml --preset augmented --epochs 120 --batch 64 --device cuda`
 

@@ -90,6 +90,6 @@ def test_image_limits(preset, own, expected):
 
 def test_only_augmented_augments_heavily():
     assert PRESETS["augmented"].hyperparameters["mosaic"] == 1.0
-    for name in ("plain", "demo"):
+    for name in ("plain", "demo", "transfer"):
         heavy = {key: PRESETS[name].hyperparameters[key] for key in ("mosaic", "mixup", "cutmix", "degrees", "shear")}
         assert not any(heavy.values()), heavy
