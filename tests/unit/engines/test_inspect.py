@@ -124,8 +124,8 @@ class TestVerdict:
             (["FP32"] * 4, Precision.FP32),
             (["FP16"] * 3 + ["FP32"], Precision.FP16),
             (["Int8"] * 4, Precision.INT8),
-            (["Int8"] + ["FP16"] * 3, Precision.INT8),
-            (["Int8"] + ["FP16"] * 4, Precision.FP16),
+            (["Int8"] * 2 + ["FP16"] * 2, Precision.INT8),
+            (["Int8"] * 2 + ["FP16"] * 3, Precision.FP16),
             (["Int32"], Precision.FP32),
         ],
     )
