@@ -34,7 +34,8 @@ class DemoConfig:
         seed: Decides the drawn images, the order of training and the calibration images.
         image_size: Side of the network input in pixels.
         parts_counts: Images to draw per split of `parts`.
-        train_preset: Training recipe.
+        train_preset: Training recipe; None for the one that suits the data: "demo" for `parts`, whose classes the base
+            checkpoint knows, else "transfer".
         train_epochs: Passes over the training images; None for the recipe's.
         max_train_images: Training images used; None for the recipe's.
         calibration_images: Training images the INT8 ranges are measured on.
@@ -53,7 +54,7 @@ class DemoConfig:
     seed: int = 1
     image_size: int = 640
     parts_counts: Mapping[str, int] = field(default_factory=lambda: {"train": 120, "val": 40, "test": 100})
-    train_preset: str = "demo"
+    train_preset: str | None = None
     train_epochs: int | None = None
     max_train_images: int | None = None
     calibration_images: int = 64
@@ -78,3 +79,8 @@ class DemoConfig:
     def floor(self) -> float | None:
         """Least mAP50-95 to reach; none is known for weights or data of the caller's."""
         return MAP50_95_FLOOR.get(self.dataset) if self.weights is None else None
+
+    @property
+    def preset(self) -> str:
+        """The training recipe to use."""
+        return self.train_preset or ("demo" if self.dataset == "parts" else "transfer")

@@ -109,7 +109,7 @@ def make_models(dataset: Dataset, *, config: DemoConfig, reporter: Reporter) -> 
 def _train_config(dataset: Dataset, config: DemoConfig) -> TrainConfig:
     return TrainConfig(
         data_yaml=dataset.data_yaml,
-        preset=config.train_preset,
+        preset=config.preset,
         epochs=config.train_epochs,
         max_train_images=config.max_train_images,
         seed=config.seed,
