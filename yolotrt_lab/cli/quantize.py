@@ -99,6 +99,7 @@ def _calibrated(
     from yolotrt_lab.export.metadata import onnx_metadata
     from yolotrt_lab.precision.calibration import calibrate
     from yolotrt_lab.precision.calibration_images import ImageBatches, pick_images
+    from yolotrt_lab.precision.calibrators import make_calibrator
     from yolotrt_lab.precision.table import read_calibration_cache
 
     given = [name for name, value in (("--data", data), ("--images", images), ("--cache", cache)) if value is not None]
@@ -111,6 +112,7 @@ def _calibrated(
         )
     if cache is not None:
         return read_calibration_cache(cache)
+    make_calibrator(method)  # so that a wrong name is noticed before any work
     input_hw = onnx_metadata(model).input_hw
     if input_hw is None:
         raise InputError(

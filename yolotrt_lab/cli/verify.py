@@ -57,8 +57,11 @@ def verify(
     if images is not None and weights is None:
         raise InputError("Images are compared with a checkpoint.", expected="--weights too", got="--images alone")
     chosen = () if images is None else pick_images(list_images(images), count=count)
-    with progress_bar("Comparing") as on_progress:
-        report = verify_onnx(model, weights=weights, images=chosen, on_progress=on_progress)
+    if weights is None:
+        report = verify_onnx(model)
+    else:
+        with progress_bar("Comparing with PyTorch") as on_progress:
+            report = verify_onnx(model, weights=weights, images=chosen, on_progress=on_progress)
     violations = check_qdq_rules(model) if report.precision is Precision.INT8 else ()
     reasons = [*report.reasons, *(f"{violation.node}: {violation.message}" for violation in violations)]
     result = asdict(report) | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,8 @@ def verify_onnx(
 
     Without weights: validity (onnx.checker), operators, operator set, axes, constants, finite outputs, scores that are
     probabilities, the same result for an image alone and in a batch. With weights also: ONNX Runtime against PyTorch on
-    a random picture and on the given images, boxes and scores apart, within the tolerance of the graph's precision, and
-    on failure the first node that computes something else.
+    a random picture (not for INT8, whose ranges fit real images only) and on the given images, boxes and scores apart,
+    within the tolerance of the graph's precision, and on failure the first node that computes something else.
 
     Args:
         onnx_path: The model.
@@ -123,6 +124,8 @@ def verify_onnx(
         reference = TorchReference(weights)
         findings += _name_findings(runner.class_names, reference.class_names)
         comparisons, divergence = _compare(runner, reference, images, on_progress)
+        if not comparisons:
+            findings.append(Finding(False, "Nothing was compared: a quantized model needs real images; pass --images."))
     reasons = [finding.text for finding in findings if finding.is_problem]
     reasons += [f"{result.name}: {reason}" for result in comparisons for reason in result.reasons]
     return OnnxReport(
@@ -205,9 +208,13 @@ def _compare(
 ) -> tuple[list[Comparison], Divergence | None]:
     results: list[Comparison] = []
     failing: FloatArray | None = None
-    names = ["random picture", *(path.name for path in images)]
-    for done, name in enumerate(names, start=1):
-        image = random_picture(runner.image_hw) if done == 1 else _image(images[done - 2], runner.image_hw)
+    names = [path.name for path in images]
+    loaders = [partial(_image, path, runner.image_hw) for path in images]
+    if runner.precision is not Precision.INT8:  # its ranges were calibrated on real images and fit nothing else
+        names.insert(0, "random picture")
+        loaders.insert(0, partial(random_picture, runner.image_hw))
+    for done, (name, load) in enumerate(zip(names, loaders, strict=True), start=1):
+        image = load()
         expected = reference.predict(image)
         actual = runner.run(runner.whole_batch(image))[:1]
         results.append(_judged(name, actual, expected, runner))

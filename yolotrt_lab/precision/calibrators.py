@@ -224,9 +224,9 @@ def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArra
 
 METHODS: dict[str, type[Calibrator]] = {
     "mse": MseCalibrator,
-    "entropy": EntropyCalibrator,
-    "percentile": PercentileCalibrator,
     "minmax": MinMaxCalibrator,
+    "percentile": PercentileCalibrator,
+    "entropy": EntropyCalibrator,
 }
 
 

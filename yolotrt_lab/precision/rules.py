@@ -136,7 +136,7 @@ def _check_dequantize(node: NodeProto, index: GraphIndex) -> Iterator[RuleViolat
         return  # weights stored as integers
     for slot, what in ((1, "scale"), (2, "zero point")):
         ours, theirs = (_parameter(part, slot, index) for part in (node, quantize))
-        if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+        if ours is not None and theirs is not None and not np.array_equal(ours, theirs, equal_nan=True):
             yield RuleViolation(node_label(node), "pairs", f"its {what} differs from that of its QuantizeLinear")
 
 

@@ -19,6 +19,12 @@ def run(path, images):
     return session.run(None, {"images": images})[0]
 
 
+def assert_close(actual, expected):
+    """A hundredth of a pixel, a ten-thousandth of probability: what another summation order explains."""
+    np.testing.assert_allclose(actual[:, :4], expected[:, :4], atol=1e-2)
+    np.testing.assert_allclose(actual[:, 4:], expected[:, 4:], atol=1e-4)
+
+
 def test_report_describes_the_file(exported, tiny_checkpoint):
     assert exported.weights == tiny_checkpoint
     assert exported.opset == 17
@@ -32,13 +38,13 @@ def test_report_describes_the_file(exported, tiny_checkpoint):
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_every_image_gets_the_same_result_in_any_batch(exported, images, batch):
     alone = np.concatenate([run(exported.path, images[index : index + 1]) for index in range(batch)])
-    np.testing.assert_allclose(run(exported.path, images[:batch]), alone, atol=1e-4)
+    assert_close(run(exported.path, images[:batch]), alone)
 
 
 def test_results_are_those_of_pytorch(exported, tiny_checkpoint, images):
     expected = TorchReference(tiny_checkpoint).predict(images)
     assert expected[:, 4:].std() > 0.01  # scores that say something
-    np.testing.assert_allclose(run(exported.path, images), expected, rtol=1e-4, atol=1e-4)
+    assert_close(run(exported.path, images), expected)
 
 
 def test_nothing_of_the_grid_is_left_to_run_time(exported):
@@ -74,9 +80,7 @@ def test_options(tiny_checkpoint, tmp_path, images):
     assert export.inputs[0].shape == (1, 3, 32, 64)
     assert export.outputs[0].shape == (1, 7, 40)
     crop = np.ascontiguousarray(images[:1, :, :32])
-    np.testing.assert_allclose(
-        run(export.path, crop), TorchReference(tiny_checkpoint).predict(crop), rtol=1e-4, atol=1e-4
-    )
+    assert_close(run(export.path, crop), TorchReference(tiny_checkpoint).predict(crop))
 
 
 def test_quiet_and_nothing_beside_the_weights(tiny_checkpoint, tmp_path, capfd):
