@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.runtimes.base import Runtime
+from yolotrt_lab.runtimes.base import Runtime, input_hw_from_specs
 
 __all__ = ["BACKENDS", "backend_for_path", "open_runtime"]
 
@@ -67,7 +67,8 @@ def open_runtime(
         backend: One of `BACKENDS`, where more than one takes the file.
         batch: The largest batch that will be used, where the framework gains from knowing: OpenVINO compiles for it,
             TensorRT allocates for it. None allows what the model allows.
-        input_hw: Height and width to run a .pt file at; other files carry their own.
+        input_hw: Height and width to run a .pt file at, or another model that leaves its size open; a model with a
+            fixed size is checked against it.
         device: "auto", "cpu" or "cuda" for PyTorch and ONNX Runtime (also "tensorrt", its TensorRT provider).
         threads: CPU threads for the frameworks that run on the CPU; None lets each decide.
 
@@ -90,14 +91,39 @@ def open_runtime(
         from yolotrt_lab.runtimes.pytorch import PyTorchRuntime
 
         return PyTorchRuntime(path, input_hw=input_hw, device=device, threads=threads)
-    if chosen == "onnxruntime":
+    runtime = _open_exported(path, backend=chosen, batch=batch, device=device, threads=threads)
+    try:
+        _use_input_hw(runtime, input_hw)
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
+
+
+def _open_exported(path: Path, *, backend: str, batch: int | None, device: str, threads: int | None) -> Runtime:
+    if backend == "onnxruntime":
         from yolotrt_lab.runtimes.onnxruntime import OnnxRuntime
 
         return OnnxRuntime(path, device=device, threads=threads)
-    if chosen == "openvino":
+    if backend == "openvino":
         from yolotrt_lab.runtimes.openvino import OpenVinoRuntime
 
         return OpenVinoRuntime(path, batch=batch, threads=threads)
     from yolotrt_lab.runtimes.tensorrt import TensorRTRuntime
 
     return TensorRTRuntime(path, batch=batch)
+
+
+def _use_input_hw(runtime: Runtime, input_hw: tuple[int, int] | None) -> None:
+    """Choose the image size of a model that leaves it open; check it against one that does not."""
+    if input_hw is None or not runtime.inputs:
+        return
+    fixed = input_hw_from_specs(runtime.inputs)
+    if fixed is not None and fixed != input_hw:
+        raise InputError(
+            f"{runtime.name}: the model does not take this image size.",
+            expected=f"height and width {fixed}, fixed when it was exported",
+            got=input_hw,
+            fix="Leave the size out, or export the model for this size.",
+        )
+    runtime.input_hw = input_hw

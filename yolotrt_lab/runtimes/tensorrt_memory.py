@@ -38,6 +38,7 @@ def cuda_call(result: tuple[Any, ...], *, action: str) -> Any:
     code, *values = result
     if int(code) != 0:
         _, text = _cudart().cudaGetErrorString(code)
+        _cudart().cudaGetLastError()  # clears it, or the next library that asks would take the error for its own
         reason = text.decode() if isinstance(text, bytes) else str(text)
         out_of_memory = "memory" in reason and "illegal" not in reason
         raise LabError(

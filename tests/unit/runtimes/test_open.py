@@ -207,6 +207,31 @@ def test_a_size_the_checkpoint_cannot_take(checkpoint):
     assert "stride 32" in caught.value.expected
 
 
+def test_a_fixed_size_is_checked(onnx_model):
+    with open_runtime(onnx_model, input_hw=(64, 64), threads=1) as runtime:
+        assert runtime.input_hw == (64, 64)
+    with pytest.raises(InputError, match="does not take this image size") as caught:
+        open_runtime(onnx_model, input_hw=(96, 96), threads=1)
+    assert "(64, 64)" in caught.value.expected
+
+
+def test_an_open_size_may_be_chosen(tmp_path, onnx_model):
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["images"], ["y"])],
+        "g",
+        [value("images", onnx.TensorProto.FLOAT, ["b", 3, "h", "w"])],
+        [value("y", onnx.TensorProto.FLOAT, ["b", 3, "h", "w"])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.helper.set_model_props(model, {"imgsz": "[32, 32]"})
+    onnx.save(model, tmp_path / "open.onnx")
+    with open_runtime(tmp_path / "open.onnx", threads=1) as runtime:
+        assert runtime.input_hw == (32, 32)
+    with open_runtime(tmp_path / "open.onnx", input_hw=(48, 64), threads=1) as runtime:
+        assert runtime.input_hw == (48, 64)
+
+
 @pytest.mark.parametrize("route", ["checkpoint", "onnx_model"])
 def test_a_device_that_is_not_there(route, request):
     with pytest.raises(InputError) as caught:

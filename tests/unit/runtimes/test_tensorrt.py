@@ -277,6 +277,9 @@ class TestMemory:
             TensorBuffer("x", dtype=np.dtype(np.float32), max_shape=(2**20, 2**20))
         assert "smaller batch" in caught.value.fix
         assert len(device().heap) == before
+        from cuda.bindings import runtime as cudart
+
+        assert cudart.cudaGetLastError() == (cudart.cudaError_t.cudaSuccess,)  # nobody else takes it for theirs
 
     def test_a_failed_call_names_action_and_error(self):
         from cuda.bindings import runtime as cudart

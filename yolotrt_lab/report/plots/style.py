@@ -6,8 +6,10 @@ each artist, because ticks made late, at drawing time, would otherwise fall back
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import matplotlib
@@ -178,16 +180,25 @@ def stamp_platform(figure: Figure, platform: PlatformInfo | None, *, note: str =
     )
 
 
+@contextlib.contextmanager
+def _any_alphabet() -> Iterator[None]:
+    """Draw class names in an alphabet the font does not have as boxes, without a warning for every letter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def figure_to_png(figure: Figure, *, dpi: int = 110) -> bytes:
     """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with _any_alphabet():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def figure_to_svg(figure: Figure) -> bytes:
     """Return a figure as SVG bytes, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "yolotrt-lab", "svg.fonttype": "path"}):
+    with _any_alphabet(), matplotlib.rc_context({"svg.hashsalt": "yolotrt-lab", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Every figure: what it shows, that it is readable, and that it leaves Matplotlib as it found it."""
 
 import functools
+import warnings
 
 import matplotlib
 import numpy as np
@@ -248,6 +249,14 @@ def test_a_part_fused_away_says_so():
 def test_class_names_with_dollars_are_no_mathematics():
     figure = plots.pr_curves({"fp32": {"$\\frac{": curve(3)}})
     FigureCanvasAgg(figure).draw()
+
+
+@pytest.mark.parametrize("write", [figure_to_png, figure_to_svg])
+def test_any_alphabet_draws_without_warnings(write):
+    figure = plots.pr_curves({"fp32": {"\u87ba\u4e1d": curve(3), "M\u00fctter": curve(3), "\U0001f529": curve(2)}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(write(figure)) > 1000
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 12])
