@@ -26,7 +26,7 @@ def test_the_front_is_what_brute_force_finds(found):
     assert [found[index][0] for index in front] == sorted(found[index][0] for index in front)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)), min_size=1, max_size=5))
 def test_labels_keep_apart_and_inside(found):
     figure = Figure(figsize=(9, 5), dpi=100, layout="constrained")
