@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from yolotrt_lab.cli.console import JsonOption, emit, note, table
+from yolotrt_lab.cli.console import JsonOption, emit, progress_bar, table
 
 __all__ = ["register"]
 
@@ -46,15 +46,16 @@ def export(
     from yolotrt_lab.export.onnx_export import export_onnx
 
     target = output or Path(f"{Path(weights).stem}.onnx")
-    note(f"Exporting {weights} …")
-    result = export_onnx(
-        weights,
-        target,
-        image_size=(height or imgsz, width or imgsz),
-        opset=opset,
-        dynamic_batch=dynamic_batch,
-        simplify=simplify,
-    )
+    with progress_bar(f"Exporting {weights}") as on_progress:
+        result = export_onnx(
+            weights,
+            target,
+            image_size=(height or imgsz, width or imgsz),
+            opset=opset,
+            dynamic_batch=dynamic_batch,
+            simplify=simplify,
+        )
+        on_progress(1, 1)
     rows = [
         (direction, spec.name, spec.dtype, " x ".join("N" if length is None else str(length) for length in spec.shape))
         for direction, specs in (("input", result.inputs), ("output", result.outputs))

@@ -247,7 +247,14 @@ def _pinned(
                 dim.dim_value = length
     if simplify:
         slim = require("onnxslim", purpose="simplify the exported graph")
-        model = slim.slim(model)
+        try:
+            model = slim.slim(model)
+        except Exception as error:  # it raises whatever its many passes stumble over
+            raise LabError(
+                "onnxslim could not simplify the exported graph.",
+                got=f"{type(error).__name__}: {error}",
+                fix="Export with --no-simplify, and report this with the model.",
+            ) from error
         del model.graph.value_info[:]
     return onnx.shape_inference.infer_shapes(model)
 

@@ -21,6 +21,7 @@ from yolotrt_lab.export.loading import load_onnx_checked
 from yolotrt_lab.export.runner import OnnxRunner, random_picture
 from yolotrt_lab.export.torch_trace import TorchReference
 from yolotrt_lab.files import sha256_of
+from yolotrt_lab.training.weights import resolve_weights
 from yolotrt_lab.types import Array, FloatArray, Precision, ProgressCallback, TensorSpec
 
 __all__ = ["Comparison", "OnnxReport", "first_divergence", "load_onnx_checked", "random_picture", "verify_onnx"]
@@ -92,7 +93,7 @@ class OnnxReport:
 def verify_onnx(
     onnx_path: Path,
     *,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     images: Sequence[Path] = (),
     on_progress: ProgressCallback | None = None,
     threads: int | None = None,
@@ -106,7 +107,7 @@ def verify_onnx(
 
     Args:
         onnx_path: The model.
-        weights: The `.pt` checkpoint to compare with. It is a pickle: open only those you trust.
+        weights: The `.pt` checkpoint to compare with, or "base". It is a pickle: open only those you trust.
         images: Image files to compare on, besides a random picture.
         on_progress: Called with (inputs compared, inputs in all).
         threads: CPU threads for ONNX Runtime; by default all.
@@ -121,7 +122,7 @@ def verify_onnx(
     comparisons: list[Comparison] = []
     divergence = None
     if weights is not None:
-        reference = TorchReference(weights)
+        reference = TorchReference(resolve_weights(weights))
         findings += _name_findings(runner.class_names, reference.class_names)
         comparisons, divergence = _compare(runner, reference, images, on_progress)
         if not comparisons:

@@ -9,15 +9,16 @@ import hashlib
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from onnx import ModelProto
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.export.graph import expose_tensors, tensor_specs
-from yolotrt_lab.export.loading import load_onnx_checked
+from yolotrt_lab.export.divergence import make_session
+from yolotrt_lab.export.findings import graph_precision
+from yolotrt_lab.export.graph import expose_tensors
+from yolotrt_lab.export.loading import detector_io, load_onnx_checked
 from yolotrt_lab.files import sha256_of
-from yolotrt_lab.optional import require
 from yolotrt_lab.precision.calibrators import (
     Calibrator,
     EntropyCalibrator,
@@ -29,7 +30,7 @@ from yolotrt_lab.precision.calibrators import (
 from yolotrt_lab.precision.histogram import StreamingHistogram
 from yolotrt_lab.precision.placement import plan_placement
 from yolotrt_lab.precision.table import CalibrationTable, read_calibration_cache, write_calibration_cache
-from yolotrt_lab.types import FloatArray, ProgressCallback, TensorSpec
+from yolotrt_lab.types import FloatArray, Precision, ProgressCallback, TensorSpec
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -74,14 +75,15 @@ def calibrate(
         threads: CPU threads for ONNX Runtime; by default all.
 
     Raises:
-        InputError: No images, images that do not fit the model, values that are not finite, an unknown method or
-            tensor.
+        InputError: The model is not FP32, there are no images, they do not fit the model, values are not finite, or
+            there is no such method or tensor.
     """
     model = load_onnx_checked(onnx_path)
+    _check_fp32(model, onnx_path)
     names = list(plan_placement(model).activations if tensors is None else tensors)
     calibrators = {name: make_calibrator(method) for name in names}
-    (spec,) = tensor_specs(model.graph.input)
-    session = _session(expose_tensors(model, names).SerializeToString(), threads)
+    spec, _ = detector_io(model, onnx_path)
+    session = make_session(expose_tensors(model, names), threads=threads)
     outputs = [name for name in names if name != spec.name]
     digest, image_count, total = hashlib.sha256(), 0, operator.length_hint(batches)
     for done, batch in enumerate(batches, start=1):
@@ -101,13 +103,15 @@ def calibrate(
     return _table(calibrators, method, image_count, digest.hexdigest(), sha256_of(onnx_path), spec.name)
 
 
-def _session(model: bytes, threads: int | None) -> Any:
-    runtime = require("onnxruntime", purpose="calibrate")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def _check_fp32(model: ModelProto, path: Path) -> None:
+    precision = graph_precision(model)
+    if precision is not Precision.FP32:
+        raise InputError(
+            f"{path} is no FP32 model.",
+            expected="the FP32 model that is to be quantized",
+            got=precision,
+            fix="Calibrate what `yolotrt export` wrote.",
+        )
 
 
 def _feeds(batch: FloatArray, spec: TensorSpec) -> Iterator[FloatArray]:

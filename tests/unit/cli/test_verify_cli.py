@@ -93,7 +93,7 @@ def test_weights_and_images_arrive(detector, tmp_path, monkeypatch):
     assert main(["verify", str(detector), "--weights", "w.pt", "--images", str(folder), "--count", "3"]) == 0
     ((path, options),) = asked
     assert path == detector
-    assert options["weights"] == Path("w.pt")
+    assert options["weights"] == "w.pt"
     assert len(options["images"]) == 3
     assert callable(options["on_progress"])
 

@@ -9,6 +9,7 @@ from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import expose_tensors
 from yolotrt_lab.precision import calibration
 from yolotrt_lab.precision.calibration import calibrate
+from yolotrt_lab.precision.fp16 import convert_to_fp16
 from yolotrt_lab.precision.placement import plan_placement
 
 
@@ -68,8 +69,8 @@ class CopyingSession:
 
 
 def test_memory_does_not_grow_with_the_images(detector, images, monkeypatch):
-    make = calibration._session
-    monkeypatch.setattr(calibration, "_session", lambda *given: CopyingSession(make(*given)))
+    make = calibration.make_session
+    monkeypatch.setattr(calibration, "make_session", lambda *given, **named: CopyingSession(make(*given, **named)))
 
     def stream(count):
         for index in range(count):
@@ -136,6 +137,13 @@ def test_batches_that_do_not_fit(detector, batch):
         calibrate(detector, [batch], threads=1)
     assert "float32 ('n', 3, 32, 32)" in caught.value.expected
     assert "preprocess" in caught.value.fix
+
+
+def test_only_fp32_models_are_calibrated(detector, images, tmp_path):
+    half = convert_to_fp16(detector, tmp_path / "half.onnx").path
+    with pytest.raises(InputError, match="no FP32 model") as caught:
+        calibrate(half, [images])
+    assert caught.value.got == "fp16"
 
 
 def test_other_bad_input(detector, images, tmp_path):
