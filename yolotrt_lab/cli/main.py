@@ -42,6 +42,8 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+_INTERRUPTED = 130  # what typer exits with, and shells expect
+
 # In the order a user walks the path; help shows them so.
 _COMMANDS = (
     "doctor",
@@ -97,13 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _warnings_as_notes():
             app(None if arguments is None else list(arguments))
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
+        code = stop.code if isinstance(stop.code, int) else 0
+        if code == _INTERRUPTED:
+            note("Interrupted; nothing half-written was left behind.")
+        return code
     except LabError as error:
         print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         note("Interrupted; nothing half-written was left behind.")
-        return 130
+        return _INTERRUPTED
     except Exception as error:
         if os.environ.get("YOLOTRT_DEBUG"):
             raise

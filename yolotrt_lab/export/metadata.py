@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import tensor_specs
+from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata, parsed_literal
 from yolotrt_lab.files import require_file
 
 __all__ = ["ModelMetadata", "metadata_from_model", "onnx_metadata", "parse_model"]
@@ -76,44 +75,14 @@ def onnx_metadata(path: Path) -> ModelMetadata:
 def metadata_from_model(model: onnx.ModelProto) -> ModelMetadata:
     """Return the metadata of a parsed model; malformed entries count as absent."""
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    stride = _literal(properties.get("stride"))
+    stride = parsed_literal(properties.get("stride"))
     return ModelMetadata(
-        class_names=_class_names(_literal(properties.get("names"))),
-        input_hw=_input_hw_from_signature(model) or _input_hw(_literal(properties.get("imgsz"))),
-        stride=stride if _is_size(stride) else None,
+        class_names=class_names_from_metadata(properties),
+        input_hw=_input_hw_from_signature(model) or input_hw_from_metadata(properties),
+        stride=stride if type(stride) is int and stride > 0 else None,
         task=properties.get("task"),
         properties=properties,
     )
-
-
-def _literal(text: str | None) -> Any:
-    """Return the Python literal in `text`, or None; nothing is executed."""
-    if text is None:
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _class_names(names: Any) -> tuple[str, ...]:
-    if isinstance(names, (list, tuple)):
-        return tuple(str(name) for name in names)
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        return tuple(str(names[class_id]) for class_id in range(len(names)))
-    return ()
-
-
-def _input_hw(size: Any) -> tuple[int, int] | None:
-    if _is_size(size):
-        return (size, size)
-    if isinstance(size, (list, tuple)) and len(size) == 2 and all(map(_is_size, size)):
-        return (size[0], size[1])
-    return None
 
 
 def _input_hw_from_signature(model: onnx.ModelProto) -> tuple[int, int] | None:

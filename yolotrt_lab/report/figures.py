@@ -17,6 +17,7 @@ from yolotrt_lab.report import plots
 from yolotrt_lab.report.plots.style import display_name
 from yolotrt_lab.report.plots.tradeoff import TradeoffPoint
 from yolotrt_lab.report.schema import BoxList, Results, Sample
+from yolotrt_lab.training.plots import plot_history
 from yolotrt_lab.types import Detections
 
 __all__ = ["figures_from_results"]
@@ -52,10 +53,12 @@ def _training(results: Results) -> Figure | None:
     history = results.training.get("history")
     if not isinstance(history, list) or not history or not all(isinstance(epoch, Mapping) for epoch in history):
         return None
-    numbers = [
-        {str(key): float(value) for key, value in epoch.items() if isinstance(value, (int, float))} for epoch in history
-    ]
-    return plots.training_curves(numbers)
+    columns = {
+        str(key): [float(epoch[key]) for epoch in history]
+        for key, value in history[0].items()
+        if isinstance(value, (int, float)) and all(isinstance(epoch.get(key), (int, float)) for epoch in history)
+    }
+    return plot_history(columns) if "epoch" in columns else None
 
 
 def _precision_speed(results: Results) -> Figure | None:

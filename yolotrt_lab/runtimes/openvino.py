@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from yolotrt_lab.errors import InputError, LabError
+from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.files import require_file
 from yolotrt_lab.optional import require
 from yolotrt_lab.precision.openvino_qdq import fuse_quantize_dequantize
 from yolotrt_lab.runtimes.base import LayerTime, Runtime
-from yolotrt_lab.runtimes.metadata import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.types import Array, Precision, TensorSpec
 
 __all__ = ["OpenVinoRuntime"]

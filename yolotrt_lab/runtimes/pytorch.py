@@ -11,10 +11,10 @@ import numpy as np
 
 from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.export.onnx_export import load_detector
+from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.files import require_file
 from yolotrt_lab.optional import require
 from yolotrt_lab.runtimes.base import Runtime
-from yolotrt_lab.runtimes.metadata import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.types import Array, Precision, TensorSpec
 
 __all__ = ["PyTorchRuntime"]

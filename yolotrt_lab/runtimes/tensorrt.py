@@ -13,8 +13,8 @@ from typing import Any
 from yolotrt_lab.engines.inspect import EngineReport, report_from_engine
 from yolotrt_lab.engines.plan import LoadedEngine, load_engine
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.runtimes.base import LayerTime, Runtime
-from yolotrt_lab.runtimes.metadata import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.runtimes.tensorrt_session import EngineSession
 from yolotrt_lab.types import Array, Precision
 

@@ -5,7 +5,7 @@ curves, TensorBoard events, the log and `training.json`, which says how the weig
 """
 
 from yolotrt_lab.training.config import TrainConfig
-from yolotrt_lab.training.plots import plot_training, read_history
+from yolotrt_lab.training.plots import plot_history, plot_training, read_history
 from yolotrt_lab.training.presets import PRESETS, Preset
 from yolotrt_lab.training.run import TrainResult, train
 from yolotrt_lab.training.weights import base_checkpoint, resolve_weights
@@ -16,6 +16,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "base_checkpoint",
+    "plot_history",
     "plot_training",
     "read_history",
     "resolve_weights",

@@ -13,7 +13,7 @@ from yolotrt_lab.files import require_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_training", "read_history"]
+__all__ = ["plot_history", "plot_training", "read_history"]
 
 _LOSSES = {"box_loss": "Box loss", "cls_loss": "Class loss", "dfl_loss": "Distribution focal loss"}
 _TRAIN, _VAL, _SECOND, _INK, _GRID = "#2563eb", "#ea580c", "#0d9488", "#334155", "#e2e8f0"
@@ -53,9 +53,13 @@ def plot_training(run_dir_or_csv: Path) -> Figure:
     Raises:
         InputError: There are no readable results.
     """
+    return plot_history(read_history(run_dir_or_csv))
+
+
+def plot_history(history: Mapping[str, list[float]]) -> Figure:
+    """Draw the columns that `read_history` returns, as `plot_training` does."""
     from matplotlib.figure import Figure
 
-    history = read_history(run_dir_or_csv)
     losses = [(key, title) for key, title in _LOSSES.items() if f"train/{key}" in history]
     figure = Figure(figsize=(12, 6.4), layout="constrained")
     grid = figure.add_gridspec(2, 6)
@@ -84,7 +88,8 @@ def _curves(axes: Any, history: Mapping[str, list[float]], series: Mapping[str, 
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color=_GRID)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    if axes.lines:
+        axes.legend(frameon=False)
 
 
 def _mark_best(axes: Any, history: Mapping[str, list[float]]) -> None:

@@ -8,7 +8,6 @@ from yolotrt_lab.report.plots.layers import layer_heatmap, structure_comparison
 from yolotrt_lab.report.plots.speed import framework_bars, latency_distribution, throughput_by_batch
 from yolotrt_lab.report.plots.stages import pipeline_timeline, stage_bars
 from yolotrt_lab.report.plots.tradeoff import precision_speed
-from yolotrt_lab.report.plots.training import training_curves
 
 __all__ = [
     "ExampleImage",
@@ -23,5 +22,4 @@ __all__ = [
     "stage_bars",
     "structure_comparison",
     "throughput_by_batch",
-    "training_curves",
 ]

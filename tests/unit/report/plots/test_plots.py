@@ -106,9 +106,6 @@ UNTIMED = {
         by_name(names, lambda ms: Agreement("pass", (), {"relative_l2": ms / 1e5, "cosine": 0.99999}, {"missing": 3}))
     ),
     "examples": lambda _names, _: plots.example_grid([example(), example()], class_names=("bolt", "nut")),
-    "training": lambda _names, _: plots.training_curves(
-        [{"epoch": n, "train/box_loss": 3 / n, "metrics/mAP50(B)": 1 - 1 / n} for n in range(1, 30)]
-    ),
 }
 ALL = {**TIMED, **UNTIMED}
 
@@ -271,11 +268,6 @@ def test_a_failed_verdict_is_loud():
     assert cells[(1, 2)].get_text().get_text() == "FAIL"
 
 
-def test_training_curves_of_a_single_epoch():
-    figure = plots.training_curves([{"epoch": 1, "box_loss": 1.0, "mAP50": 0.5}])
-    assert [len(axes.lines) for axes in figure.axes] == [1, 1]
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -287,7 +279,6 @@ def test_training_curves_of_a_single_epoch():
         lambda: plots.pipeline_timeline({}),
         lambda: plots.pr_curves({}),
         lambda: plots.agreement_table({}),
-        lambda: plots.training_curves([]),
     ],
 )
 def test_nothing_to_draw_is_an_empty_figure(make):
