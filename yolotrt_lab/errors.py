@@ -39,9 +39,7 @@ class LabError(Exception):
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(
-        self, what: str, *, expected: object = None, got: object = None, fix: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, expected: object = None, got: object = None, fix: str | None = None) -> None:
         self.what = what
         self.expected = None if expected is None else str(expected)
         self.got = None if got is None else str(got)
