@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,8 +25,10 @@ from yolotrt_lab.cli.console import emit, note, print_error, progress_bar, table
 from yolotrt_lab.detection.decode import OutputLayout, detect_layout
 from yolotrt_lab.detection.pipeline import Detector, DetectorConfig
 from yolotrt_lab.errors import InputError, LabError
+from yolotrt_lab.export.onnx_export import export_onnx
 from yolotrt_lab.files import require_file
 from yolotrt_lab.runtimes.detector import open_detector
+from yolotrt_lab.training import base_checkpoint
 from yolotrt_lab.types import Array, ImageArray, ProgressCallback
 
 Stage = Callable[[], object]
@@ -35,7 +38,10 @@ def main() -> int:
     """Run the benchmark and return the exit code."""
     options = _arguments().parse_args()
     try:
-        _run(options)
+        with tempfile.TemporaryDirectory() as folder:
+            if options.model is None:
+                options.model = export_onnx(base_checkpoint(), Path(folder) / "yolov5n-parts.onnx").path
+            _run(options)
     except LabError as error:
         print_error(error)
         return error.exit_code
@@ -44,7 +50,9 @@ def main() -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a YOLO detector as ONNX")
+    parser.add_argument(
+        "model", type=Path, nargs="?", help="a YOLO detector as ONNX (default: the base checkpoint, exported)"
+    )
     parser.add_argument("--image", type=Path, help="a photo; without it, 640x480 noise, which shows no object")
     parser.add_argument("--conf", type=float, default=0.25, help="confidence threshold (default 0.25)")
     parser.add_argument("--repeats", type=int, default=100, help="measured images (default 100)")

@@ -39,6 +39,7 @@ from yolotrt_lab.report.plots.style import figure_to_png
 from yolotrt_lab.report.schema import PlatformInfo
 from yolotrt_lab.runtimes.base import Runtime
 from yolotrt_lab.runtimes.open import open_runtime
+from yolotrt_lab.training import base_checkpoint
 from yolotrt_lab.types import Array, FloatArray, Precision
 
 REFERENCE = "ONNX Runtime FP32"
@@ -57,7 +58,13 @@ def main() -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a checkpoint (.pt), or an FP32 detector as ONNX")
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        default=base_checkpoint(),
+        help="a checkpoint (.pt), or an FP32 detector as ONNX (default: the base checkpoint)",
+    )
     parser.add_argument("--calibration", type=Path, help="folder of training images; without it no INT8 engine is made")
     parser.add_argument("--calibration-images", type=int, default=64, help="how many of them to use (default 64)")
     parser.add_argument("--image-size", type=int, default=640, help="side of the input in pixels (default 640)")

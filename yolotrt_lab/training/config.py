@@ -49,7 +49,7 @@ class TrainConfig:
     Example:
         >>> config = TrainConfig(data_yaml=Path("datasets/parts/data.yaml"), preset="demo", epochs=2)
         >>> config.hyperparameters()["epochs"], config.hyperparameters()["imgsz"]
-        (2, 416)
+        (2, 640)
     """
 
     data_yaml: Path
