@@ -103,14 +103,13 @@ def test_numbers_are_onnxs(detector, table, tmp_path):
     assert not index.constant(weight.input[2]).any()
 
 
-def test_joined_tensors_have_one_step(quantized, table):
-    model = onnx.load(quantized.path)
-    steps = {}
-    for name, slot in (("/p4/Conv", "/p3/Mul_output"), ("/neck/Conv", "/neck/Concat_output")):
+def test_joined_tensors_have_one_step(detector, table, tmp_path):
+    amax = {**table.amax, "/p3/Mul_output": 1.27, "/neck/Concat_output": 2.54}
+    report = quantize_onnx(detector, tmp_path / "int8.onnx", table=dataclasses.replace(table, amax=amax))
+    model = onnx.load(report.path)
+    for name in ("/p4/Conv", "/neck/Conv"):
         _, index, pairs = parts(model, name)
-        steps[slot] = float(index.constant(pairs[0].input[1]))
-    largest = max(table.amax[name] for name in steps)
-    assert steps["/p3/Mul_output"] == steps["/neck/Concat_output"] == pytest.approx(largest / 127, rel=1e-3)
+        assert index.constant(pairs[0].input[1]) == pytest.approx(0.02)  # the larger range serves both
 
 
 def test_fp16_base(detector, table, tmp_path, images, run):
