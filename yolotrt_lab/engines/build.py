@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -313,7 +312,7 @@ def _provenance(
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         onnx_path=str(onnx_path),
         onnx_sha256=sha256_of(onnx_path),
-        calibration_digest=_calibration_digest(facts.metadata),
+        calibration_digest=facts.metadata.get("calibration_digest"),
         tensorrt_version=platform.tensorrt_version,
         platform=platform.kind,
         device_name=platform.device_name,
@@ -325,7 +324,3 @@ def _provenance(
         arguments=tuple(options.to_arguments()),
         metadata=facts.metadata,
     )
-
-
-def _calibration_digest(metadata: Mapping[str, str]) -> str | None:
-    return next((value for key, value in metadata.items() if "calibration" in key and "digest" in key), None)

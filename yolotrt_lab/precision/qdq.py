@@ -101,6 +101,8 @@ def quantize_onnx(
     if base is Precision.FP16:
         decode = find_head(model).decode
         cast_graph_to_fp16(model, kept=dict.fromkeys(decode, DECODE_REASON), keep_io=True)
+    for key, value in (("calibration_method", table.method), ("calibration_digest", table.digest)):
+        model.metadata_props.add(key=key, value=value)  # an engine's provenance takes them over
     with atomic_path(onnx_out) as target:
         check_result(model)
         target.write_bytes(model.SerializeToString(deterministic=True))

@@ -44,6 +44,12 @@ def test_the_report(quantized):
     assert quantized.size_bytes == quantized.path.stat().st_size
 
 
+def test_the_model_says_what_it_was_calibrated_on(quantized, table):
+    properties = {entry.key: entry.value for entry in onnx.load(quantized.path).metadata_props}
+    assert properties["calibration_digest"] == table.digest
+    assert properties["calibration_method"] == "minmax"
+
+
 def test_the_graph_keeps_tensorrts_rules(quantized):
     assert check_qdq_rules(quantized.path) == ()
     assert graph_precision(onnx.load(quantized.path)) is Precision.INT8
