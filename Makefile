@@ -8,7 +8,7 @@ DATASET ?= parts
 # More arguments for demo, test, bench and lab, e.g. make test ARGS='tests/unit/detection -x'
 ARGS ?=
 
-.PHONY: help setup demo test lint bench lab clean
+.PHONY: help setup demo test lint bench lab notebooks clean
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -37,6 +37,9 @@ bench: setup ## Run the benchmarks of benchmarks/
 
 lab: setup ## Open JupyterLab in this folder
 	@$(PYTHON) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+notebooks: setup ## Build solutions/ and labs/ from the scripts in course/notebooks
+	@$(PYTHON) scripts/build_notebooks.py
 
 clean: ## Remove caches and build output; keep .venv, datasets and runs
 	@rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
