@@ -112,10 +112,11 @@ def engine_content(models: Models, accuracy: Mapping[str, Accuracy], speed: Mapp
 
 
 def framework_content(frameworks: Mapping[str, Any], accuracy: Mapping[str, Accuracy]) -> dict[str, Any]:
-    """Return the timed frameworks, with the accuracy of those that were evaluated."""
-    reference = accuracy[REFERENCE].metrics.map50_95
+    """Return the timed frameworks, with the accuracy of those that were evaluated: the reference and the engine."""
+    evaluated = {REFERENCE: accuracy[REFERENCE], "TensorRT": accuracy[Precision.FP32]}
     return {
-        name: {**item, "map50_95": reference} if name == REFERENCE else dict(item) for name, item in frameworks.items()
+        name: {**item, "map50_95": evaluated[name].metrics.map50_95 if name in evaluated else None}
+        for name, item in frameworks.items()
     }
 
 

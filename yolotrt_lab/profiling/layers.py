@@ -77,8 +77,8 @@ def measure_layers(
 ) -> tuple[LayerTime, ...]:
     """Return the median time of each layer over several runs, in execution order.
 
-    Profiling adds a clock reading around every layer and turns off overlap between them, so the sum is more than the
-    latency of an unprofiled run; shares are what to compare.
+    Profiling adds a clock reading around every layer, turns off overlap between them, and leaves out what lies between
+    them, so the sum is not the latency of an unprofiled run; shares are what to compare.
 
     Args:
         runtime: A TensorRT or OpenVINO runtime.

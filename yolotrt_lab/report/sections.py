@@ -62,8 +62,8 @@ _HOW_TO_READ = (
     "compares direction only, and passes an output that is scaled, so it never stands alone.",
     "An engine is judged by the precision that really runs in it, as its inspector reports, not by what was asked for. "
     "Boxes close to the confidence threshold are left out of the comparison before matching.",
-    "Layer times are measured with a clock reading around every layer, so their sum is larger than the latency. "
-    "Compare shares.",
+    "Layer times are measured with a clock reading around every layer, without what lies between layers: their sum is "
+    "not the latency. Compare shares.",
 )
 
 

@@ -66,7 +66,7 @@ def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, 
     bar.set_label("Share of the engine's time (%)", fontsize=10, color=INK)
     bar.ax.tick_params(labelsize=10)
     bar.outline.set_visible(False)
-    stamp_platform(figure, platform, note="layers profiled one by one, so sums exceed the latency")
+    stamp_platform(figure, platform, note="layers profiled one by one: compare shares, not sums with the latency")
     return figure
 
 
