@@ -103,6 +103,13 @@ def _driver_too_old_for(cuda: object, facts: Facts) -> bool:
     return needed is not None and version_tuple(facts.driver) < (needed,)
 
 
+def _cudnn_text(number: object) -> str:
+    """Return 91900 as "9.19.0", the way NVIDIA writes it."""
+    if not isinstance(number, int):
+        return "absent"
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
 def _torch(facts: Facts) -> Finding:
     name = "PyTorch on the GPU"
     if not facts.works("torch"):
@@ -114,7 +121,7 @@ def _torch(facts: Facts) -> Finding:
             name, f"{version} without CUDA", "Training runs on the CPU.", "pip install --upgrade torch torchvision"
         )
     if facts.value("torch", "available"):
-        return good(name, f"CUDA {cuda}, cuDNN {facts.value('torch', 'cudnn')}")
+        return good(name, f"CUDA {cuda}, cuDNN {_cudnn_text(facts.value('torch', 'cudnn'))}")
     found = f"built for CUDA {cuda}, sees no GPU"
     if _driver_too_old_for(cuda, facts):
         needed = _DRIVER_FOR_CUDA[version_tuple(cuda)[0]]

@@ -52,6 +52,11 @@ def test_a_good_workstation(workstation):
     assert diagnosis.summary == "Labs will use TensorRT 10.16.1.11 on NVIDIA H200."
 
 
+def test_cudnn_is_named_as_nvidia_does(workstation):
+    found = next(finding for finding in diagnose(workstation).findings if finding.name == "PyTorch on the GPU")
+    assert found.found == "CUDA 13.2, cuDNN 9.26.0"
+
+
 def test_a_name_is_said_once(laptop, workstation):
     for facts in (laptop, workstation):
         names = [finding.name for finding in diagnose(facts).findings]
