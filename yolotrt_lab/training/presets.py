@@ -133,7 +133,7 @@ _DEMO = Preset(
     keep_statistics=True,
     # Plain SGD at a low rate, because the checkpoint is already good: Adam's first steps are as large for noise as
     # for signal.
-    hyperparameters=MappingProxyType({**_SHORT, "optimizer": "SGD", "lr0": 2e-3}),
+    hyperparameters=MappingProxyType({**_SHORT, "optimizer": "SGD", "lr0": 5e-4}),
 )
 
 _TRANSFER = Preset(
