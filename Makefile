@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## Show this list
 	@echo "make TARGET, where TARGET is one of:"
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv with the locked packages and check the system packages
 	@bash scripts/setup.sh

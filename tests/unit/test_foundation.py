@@ -98,7 +98,11 @@ class TestMakefile:
     text = (ROOT / "Makefile").read_text()
 
     def run(self, *arguments: str) -> str:
-        done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        # Under `make test`, the outer make's variables would make this one announce the folder it enters.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        done = subprocess.run(
+            ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
         return done.stdout
 
     def test_help_is_the_default_and_lists_every_target(self):
@@ -106,7 +110,7 @@ class TestMakefile:
         printed = self.run()
         assert printed == self.run("help")
         assert [line.split()[0] for line in printed.splitlines()[1:]] == phony
-        assert {"help", "setup", "demo", "test", "lab", "lint", "bench", "clean"} <= set(phony)
+        assert {"help", "setup", "demo", "test", "lab", "notebooks", "lint", "bench", "clean"} <= set(phony)
 
     @pytest.mark.parametrize("dataset", ["parts", "bccd"])
     def test_demo_passes_the_dataset_on(self, dataset):
