@@ -31,6 +31,8 @@ LAYERS = (
     ("runtimes",),
     ("profiling",),
     ("report",),
+    ("figures",),
+    ("grading",),
     ("demo",),
     ("doctor", "cli"),
 )

@@ -1,0 +1,144 @@
+"""Judge recorded answers with the grading suite's pytest files.
+
+Runs no code of the student's. In a process of its own:
+
+    python -m yolotrt_lab.grading.judging --recorded DIR --exercise lab4.kl_threshold --out results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from yolotrt_lab.errors import InputError, LabError
+from yolotrt_lab.files import read_json, write_json
+from yolotrt_lab.grading.pytest_plugin import JudgePlugin
+from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
+from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
+
+__all__ = ["HIDDEN_SEED_VARIABLE", "hidden_seed_from_environment", "judge", "main"]
+
+HIDDEN_SEED_VARIABLE = "YOLOTRT_HIDDEN_SEED"
+
+# Quick, silent, and independent of the project that surrounds the suite.
+_OPTIONS = (
+    "-c",
+    str(Path(__file__).with_name("judge.ini")),
+    "--import-mode=importlib",
+    "--disable-plugin-autoload",
+    "--assert=plain",
+    "--capture=no",
+    "-pno:cacheprovider",
+    "-pno:terminal",
+    "-pno:faulthandler",
+    "-pno:logging",
+    "-pno:threadexception",
+    "-pno:unraisableexception",
+    "--noconftest",
+    "-Wignore",
+)
+
+
+def judge(
+    recorded: Path, *, exercises: Sequence[str], hidden_seed: int | None = None, root: Path | None = None
+) -> dict[str, ExerciseResult]:
+    """Return the verdict on each exercise, from what `recording.record` wrote.
+
+    Args:
+        recorded: The folder of the records.
+        exercises: Ids of the exercises to judge.
+        hidden_seed: The instructor's secret, if the hidden cases were recorded.
+        root: The grading suite; by default the course's.
+
+    Raises:
+        InputError: There is no such exercise.
+    """
+    loaded = [load_exercise(name, root=root) for name in exercises]
+    states = {item.exercise.id: _early_state(recorded, item) for item in loaded}
+    started = [item for item in loaded if states[item.exercise.id] is None]
+    plugin = JudgePlugin(recorded, hidden_seed, root)
+    if started:
+        _run_pytest([item.path for item in started], plugin)
+    return {
+        item.exercise.id: _judged(item, plugin) if item in started else _not_judged(item, states[item.exercise.id])
+        for item in loaded
+    }
+
+
+def _run_pytest(files: Sequence[Path], plugin: JudgePlugin) -> None:
+    import pytest
+
+    silence = io.StringIO()
+    root = os.path.commonpath([str(path.parent) for path in files])
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+        pytest.main([*_OPTIONS, f"--rootdir={root}", *(str(path) for path in files)], plugins=[plugin])
+
+
+def _early_state(recorded: Path, loaded: LoadedExercise) -> State | None:
+    """Return the state of an exercise that there is nothing to judge about."""
+    first = recorded / loaded.exercise.id / loaded.exercise.all_cases(with_hidden=False)[0].key / "record.json"
+    try:
+        status = read_json(first)["status"]
+    except (InputError, KeyError, TypeError):
+        return State.MISSING
+    return {"missing": State.MISSING, "unfinished": State.UNFINISHED}.get(status)
+
+
+def _judged(loaded: LoadedExercise, plugin: JudgePlugin) -> ExerciseResult:
+    tests = plugin.results_of(loaded)
+    if any(test.trouble for test in tests):
+        state = State.TROUBLE
+        note = "The check itself failed; that is not your fault. Please tell your instructor."
+    else:
+        state, note = (State.PASSED if all(test.passed for test in tests) else State.FAILED), ""
+    return ExerciseResult(loaded.exercise.id, loaded.exercise.title, state, tests, note, loaded.exercise.reading)
+
+
+def _not_judged(loaded: LoadedExercise, state: State | None) -> ExerciseResult:
+    exercise = loaded.exercise
+    if state is State.UNFINISHED:
+        note = f"`{exercise.answer}` is not written yet: replace the `raise NotImplementedError()` in the cell above."
+    else:
+        note = f"The notebook defines no `{exercise.answer}`: run the answer cell above, then this one again."
+    tests = tuple(TestResult(test.name, test.title, test.points, passed=False) for test in loaded.tests)
+    return ExerciseResult(exercise.id, exercise.title, state or State.MISSING, tests, note, exercise.reading)
+
+
+def hidden_seed_from_environment() -> int | None:
+    """Return the instructor's secret, where the grader has set it.
+
+    Raises:
+        InputError: It is not a whole number.
+    """
+    text = os.environ.get(HIDDEN_SEED_VARIABLE, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{HIDDEN_SEED_VARIABLE} is not a seed.", expected="a whole number", got="text") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge in a process of its own and return the exit code: 0 if every exercise has a verdict."""
+    parser = argparse.ArgumentParser(prog="yolotrt_lab.grading.judging", description="Judge recorded answers.")
+    parser.add_argument("--recorded", type=Path, required=True, help="the folder of the records")
+    parser.add_argument("--exercise", action="append", required=True, help="an exercise's id; may be repeated")
+    parser.add_argument("--out", type=Path, required=True, help="where the verdicts are written (JSON)")
+    options = parser.parse_args(arguments)
+    try:
+        results = judge(options.recorded, exercises=options.exercise, hidden_seed=hidden_seed_from_environment())
+        write_json(options.out, {name: result.to_json() for name, result in results.items()})
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

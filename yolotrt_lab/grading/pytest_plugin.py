@@ -1,0 +1,125 @@
+"""The pytest plugin that judges: gives tests the recorded answers and collects the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yolotrt_lab.grading.answers import Answer
+from yolotrt_lab.grading.exercise import Case, points_of, test_cases
+from yolotrt_lab.grading.expectations import Mismatch
+from yolotrt_lab.grading.results import TestResult
+from yolotrt_lab.grading.scratch import scratch_folder
+from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
+
+__all__ = ["JudgePlugin", "Outcome"]
+
+
+@dataclass
+class Outcome:
+    """What became of one test: its first failure, and whether it ran at all."""
+
+    runs: int = 0
+    failure: dict[str, Any] | None = None
+    trouble: str = ""
+
+
+@dataclass
+class JudgePlugin:
+    """Gives `answer` (one case) and `answers` (all cases) to the tests of exercises.
+
+    Attributes:
+        recorded: The folder of the records, or a function that makes the records of an exercise and returns it.
+        hidden_seed: The instructor's secret, if hidden cases were recorded.
+        outcomes: What became of each test, by exercise id and function name.
+    """
+
+    recorded: Path | Callable[[str], Path]
+    hidden_seed: int | None = None
+    root: Path | None = None
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test that asks for `answer` once per case. Called by pytest for every test function."""
+        if "answer" in metafunc.fixturenames and hasattr(metafunc.module, "EXERCISE"):
+            cases = self._cases(metafunc.module.EXERCISE, metafunc.function)
+            metafunc.parametrize("answer", cases, indirect=True, ids=[case.key for case in cases])
+
+    @pytest.fixture
+    def answer(self, request: pytest.FixtureRequest) -> Iterator[Answer]:
+        """The recorded answer of one case."""
+        loaded = self._loaded(request)
+        with scratch_folder():
+            yield self._answer(loaded, request.param)
+
+    @pytest.fixture
+    def answers(self, request: pytest.FixtureRequest) -> Iterator[tuple[Answer, ...]]:
+        """The recorded answers of all cases of the test."""
+        loaded = self._loaded(request)
+        with scratch_folder():
+            cases = self._cases(loaded.exercise, request.function)
+            yield tuple(self._answer(loaded, case) for case in cases)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note how each test ended. Called by pytest after the set-up, the call and the teardown of a test."""
+        report = yield
+        exercise = getattr(getattr(item, "module", None), "EXERCISE", None)
+        if exercise is None or not isinstance(item, pytest.Function) or not points_of(item.function):
+            return report
+        outcome = self.outcomes.setdefault((exercise.id, item.function.__name__), Outcome())
+        if call.when == "call":
+            outcome.runs += 1
+        if call.excinfo is not None:
+            self._note_failure(outcome, item, call.excinfo.value)
+        return report
+
+    def _note_failure(self, outcome: Outcome, item: pytest.Function, error: BaseException) -> None:
+        if not isinstance(error, Mismatch):
+            outcome.trouble = outcome.trouble or f"{type(error).__name__}: {error}"[:500]
+            return
+        case = item.callspec.params.get("answer") if hasattr(item, "callspec") else None
+        hidden = isinstance(case, Case) and case.hidden
+        if outcome.failure is not None:
+            return
+        outcome.failure = {
+            "case": case.title if isinstance(case, Case) else "",
+            "hidden": hidden,
+            # What an unseen input gave would tell the input.
+            "expected": "" if hidden else error.expected,
+            "seen": "" if hidden else error.seen,
+            "misconception": error.misconception,
+        }
+
+    def results_of(self, loaded: LoadedExercise) -> tuple[TestResult, ...]:
+        """Return the verdict of every test of an exercise; what did not run is trouble."""
+        results = []
+        for test in loaded.tests:
+            outcome = self.outcomes.get((loaded.exercise.id, test.name), Outcome())
+            trouble = outcome.trouble or ("" if outcome.runs or outcome.failure else "the test did not run")
+            passed = not trouble and outcome.failure is None
+            details = outcome.failure or {}
+            results.append(TestResult(test.name, test.title, test.points, passed, trouble=trouble, **details))
+        return tuple(results)
+
+    def _cases(self, exercise: Any, test: Callable[..., Any]) -> list[Case]:
+        only = test_cases(test)
+        cases = exercise.all_cases(with_hidden=self.hidden_seed is not None)
+        return [case for case in cases if not only or case.name in only]
+
+    def _loaded(self, request: pytest.FixtureRequest) -> LoadedExercise:
+        return load_exercise(request.module.EXERCISE.id, root=self.root)
+
+    def _answer(self, loaded: LoadedExercise, case: Case) -> Answer:
+        recorded = self.recorded(loaded.exercise.id) if callable(self.recorded) else self.recorded
+        return Answer(
+            case,
+            recorded / loaded.exercise.id / case.key,
+            inputs=lambda: loaded.inputs(case, hidden_seed=self.hidden_seed),
+        )

@@ -1,0 +1,148 @@
+"""Call a student's answer on the cases of an exercise and write down what came out.
+
+This runs where the student's code runs: in the notebook, and in the autograder's kernel. It judges nothing. Each case
+leaves `<folder>/<exercise id>/<case key>/record.json` with the files it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from yolotrt_lab.files import write_json
+from yolotrt_lab.grading.codec import encode
+from yolotrt_lab.grading.exercise import Case
+from yolotrt_lab.grading.scratch import scratch_folder
+from yolotrt_lab.grading.shortcuts import ShortcutError, without_shortcuts
+from yolotrt_lab.grading.suite import LoadedExercise
+
+__all__ = ["MISSING", "record"]
+
+MISSING: Any = object()
+"""Stands for an answer that the notebook does not define."""
+
+_PRINTED_LIMIT = 2_000
+
+
+class _TimeUpError(BaseException):
+    """Not an Exception, so that a student's `except Exception` does not swallow it."""
+
+
+def record(loaded: LoadedExercise, answer: object, *, folder: Path, hidden_seed: int | None = None) -> None:
+    """Call `answer` on every case and write what it returned, raised and printed.
+
+    Args:
+        loaded: The exercise.
+        answer: What the notebook defines under the exercise's name, or `MISSING`.
+        folder: Where the records go.
+        hidden_seed: The instructor's secret; without it only the public cases are called.
+
+    Raises:
+        OutputError: The records cannot be written.
+    """
+    for case in loaded.exercise.all_cases(with_hidden=hidden_seed is not None):
+        target = folder / loaded.exercise.id / case.key
+        target.mkdir(parents=True, exist_ok=True)
+        if answer is MISSING:
+            write_json(target / "record.json", {"status": "missing"})
+            continue
+        with scratch_folder():
+            content = _call(loaded, answer, case, hidden_seed=hidden_seed, folder=target)
+        write_json(target / "record.json", content)
+        if content["status"] == "unfinished":
+            return  # the other cases would say the same
+
+
+def _call(
+    loaded: LoadedExercise, answer: object, case: Case, *, hidden_seed: int | None, folder: Path
+) -> dict[str, Any]:
+    inputs = loaded.inputs(case, hidden_seed=hidden_seed)
+    before = {name: _fingerprint(value) for name, value in inputs.items()}
+    printed = io.StringIO()
+    exercise = loaded.exercise
+    content: dict[str, Any]
+    try:
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            without_shortcuts(answer, exercise.forbidden),
+            _time_limit(exercise.seconds),
+        ):
+            output = loaded.run(answer, inputs)
+        content = {"status": "returned", "output": encode(output, folder)}
+    except _TimeUpError:
+        content = {"status": "timeout", "seconds": exercise.seconds}
+    except NotImplementedError as error:
+        content = {"status": "unfinished"} if not str(error) else _error(error, exercise.answer)
+    except ShortcutError as error:
+        content = {"status": "shortcut", "name": str(error)}
+    except (Exception, SystemExit) as error:
+        content = _error(error, exercise.answer)
+    content["changed_inputs"] = [name for name, value in inputs.items() if _fingerprint(value) != before[name]]
+    content["printed"] = printed.getvalue()[:_PRINTED_LIMIT]
+    return content
+
+
+def _error(error: BaseException, answer: str) -> dict[str, Any]:
+    """Describe an exception by type, message, and the student's own line if it can be found."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_notebook_code(frame.filename)]
+    where = None
+    if own:
+        where = {"function": own[-1].name, "line": own[-1].lineno, "text": own[-1].line or ""}
+    return {"status": "raised", "type": type(error).__name__, "message": str(error)[:500], "where": where, "of": answer}
+
+
+def _is_notebook_code(filename: str) -> bool:
+    return "ipykernel_" in filename or filename.startswith("<") or "/tests/course/" in filename
+
+
+def _fingerprint(value: object) -> str:
+    """Return a hash of plain values and arrays; other objects may change as they like."""
+    digest = hashlib.sha256()
+
+    def add(item: object, depth: int) -> None:
+        if isinstance(item, np.ndarray) and item.dtype.kind != "O":
+            digest.update(f"{item.dtype}{item.shape}".encode() + np.ascontiguousarray(item).tobytes())
+        elif isinstance(item, Mapping) and depth < 10:
+            for key, entry in item.items():
+                add(key, depth + 1)
+                add(entry, depth + 1)
+        elif isinstance(item, (list, tuple)) and depth < 10:
+            digest.update(b"[")
+            for entry in item:
+                add(entry, depth + 1)
+        elif isinstance(item, (str, bytes, int, float, bool, type(None))):
+            digest.update(repr(item).encode())
+
+    add(value, 0)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise in the running code when the time is up, where the system can (the main thread of Linux and macOS)."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _TimeUpError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+        signal.signal(signal.SIGALRM, previous)

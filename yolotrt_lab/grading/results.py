@@ -1,0 +1,105 @@
+"""What judging an exercise gives: points per test, and the words for the student."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from yolotrt_lab.errors import InputError
+
+__all__ = ["ExerciseResult", "State", "TestResult"]
+
+
+class State(StrEnum):
+    """How an exercise came out."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    MISSING = "missing"
+    TROUBLE = "trouble"
+    """The judge itself failed: nobody's points may depend on it."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """The verdict of one test.
+
+    Attributes:
+        name: The test function.
+        title: What it checks, for the student.
+        points: What it is worth.
+        passed: Whether it passed on every case.
+        case: Title of the first case it failed on.
+        hidden: Whether that case is one the student has not seen: then `expected` and `seen` are empty.
+        expected: What a right answer looks like.
+        seen: What this one looks like.
+        misconception: What the student may have thought.
+        trouble: What went wrong in the judge itself, for the instructor.
+    """
+
+    __test__ = False  # a name pytest would collect
+
+    name: str
+    title: str
+    points: int
+    passed: bool
+    case: str = ""
+    hidden: bool = False
+    expected: str = ""
+    seen: str = ""
+    misconception: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class ExerciseResult:
+    """The verdict of one exercise.
+
+    Attributes:
+        exercise_id: "lab4.kl_threshold".
+        title: The exercise's title.
+        state: How it came out.
+        tests: The tests in the order of the file.
+        note: One sentence for the student where there is more to say than the tests do.
+        reading: Where to read when stuck.
+    """
+
+    exercise_id: str
+    title: str
+    state: State
+    tests: tuple[TestResult, ...]
+    note: str = ""
+    reading: str = ""
+
+    @property
+    def points(self) -> int:
+        """The most that can be earned."""
+        return sum(test.points for test in self.tests)
+
+    @property
+    def score(self) -> int:
+        """The points earned, from 0 to `points`."""
+        return sum(test.points for test in self.tests if test.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "state": self.state.value, "tests": [asdict(test) for test in self.tests]}
+
+    @classmethod
+    def from_json(cls, content: object) -> ExerciseResult:
+        """Return the result that `to_json` wrote.
+
+        Raises:
+            InputError: The content is something else.
+        """
+        try:
+            fields = dict(content)  # type: ignore[call-overload]
+            fields["state"] = State(fields["state"])
+            fields["tests"] = tuple(TestResult(**test) for test in fields["tests"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "This is not the result of an exercise.", expected="what to_json wrote", got=error
+            ) from error
