@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Lab 5: fast and right
+# # Lab 5 · Inference and profiling: fast and right
 #
 # An engine turns one block of numbers into another. A *detector* turns a photograph into boxes that somebody acts on.
 # Between the two lie a few dozen lines of code that nobody quantizes, calibrates or accelerates, and in which most
@@ -68,15 +68,27 @@ import numpy as np
 from yolotrt_lab.grading import check, using, workspace
 
 # %% [markdown]
-# # Part A: from image to boxes
-#
-# (part A goes here)
+# # Part A · From image to boxes
 
+# %% tags=["demonstration"]
+lab_folder = workspace() / "lab5"
+dataset = prepare_dataset("parts", root=lab_folder, counts={"train": 16, "test": 48}, workers=usable_cores())
+print(f"{len(dataset.images('test'))} test images of {', '.join(dataset.class_names)}")
+
+# %%
 # --- part B begins ---
+# Names that demonstrations of part B can use (they are made in demonstration cells at the start of part A):
+#   platform: what activate() returned;  lab_folder: Path, this lab's folder in workspace();
+#   dataset: Dataset of `parts`, 640 x 640, splits train (16) and test (48);
+#   onnx_paths: dict "FP32"|"FP16"|"INT8" -> ONNX of the base checkpoint, 640 x 640, dynamic batch;
+#   engine_paths: dict "FP32"|"FP16"|"INT8" -> plan built from it, profile min 1, opt 1, max 4;
+#   reference: an open package Detector on ONNX Runtime FP32.
+
+# %%
 # --- part B ends ---
 
 # %% [markdown]
-# # Part C: the detector, end to end
+# # Part C · The detector, end to end
 #
 # (part C goes here)
 
