@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import jupytext
+import nbformat
 from nbgrader import preprocessors
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -55,8 +55,8 @@ def release_from_solution(solution: Any) -> Any:
 
 
 def text_of(notebook: Any) -> str:
-    """Return a notebook as text, keys sorted."""
-    return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    """Return a notebook as text, keys sorted, as Jupyter and nbgrader write it."""
+    return str(nbformat.writes(notebook)) + "\n"
 
 
 def built_notebooks(root: Path) -> dict[Path, str]:
