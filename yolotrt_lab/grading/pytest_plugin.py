@@ -14,7 +14,7 @@ from yolotrt_lab.grading.exercise import Case, points_of, test_cases
 from yolotrt_lab.grading.expectations import Mismatch
 from yolotrt_lab.grading.results import TestResult
 from yolotrt_lab.grading.scratch import scratch_folder
-from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
+from yolotrt_lab.grading.suite import LoadedExercise, load_exercise, suite_root
 
 __all__ = ["JudgePlugin", "Outcome"]
 
@@ -42,6 +42,19 @@ class JudgePlugin:
     hidden_seed: int | None = None
     root: Path | None = None
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+        """Take the exercise's module as it is loaded already. Called by pytest for each file it collects.
+
+        Pytest itself would import it again, and under a name that exercises of different labs may share.
+        """
+        root = self.root or suite_root()
+        if module_path.parent.parent != root.resolve():
+            return None
+        loaded = load_exercise(f"{module_path.parent.name}.{module_path.stem.removeprefix('test_')}", root=root)
+        module: pytest.Module = pytest.Module.from_parent(parent, path=module_path)
+        module.obj = loaded.module
+        return module
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run a test that asks for `answer` once per case. Called by pytest for every test function."""
