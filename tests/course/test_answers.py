@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from lab_solutions import cells_of, labs, solution_namespace
 from tests_course_api import Wrong, answers_of
 
-from solutions import cells_of, labs, solution_namespace
 from yolotrt_lab.grading.judging import judge
 from yolotrt_lab.grading.recording import MISSING, record
 from yolotrt_lab.grading.results import State

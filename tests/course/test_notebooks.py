@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from solutions import ROOT, SCRIPTS, cells_of, labs, script_of
+from lab_solutions import ROOT, SCRIPTS, cells_of, labs, script_of
 
 from yolotrt_lab.grading.suite import exercise_ids, load_exercise
 

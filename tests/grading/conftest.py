@@ -16,7 +16,7 @@ SEED = 20_261_120
 
 
 def _solutions():
-    path = ROOT / "tests" / "course" / "solutions.py"
+    path = ROOT / "tests" / "course" / "lab_solutions.py"
     spec = importlib.util.spec_from_file_location("yolotrt_solutions", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
