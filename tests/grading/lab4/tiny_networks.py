@@ -60,9 +60,7 @@ class NetworkBuilder:
             self.constant(values.astype(np.float32), label)
             for values, label in ((weights, f"{place}.weight"), (bias, f"{place}.bias"))
         ]
-        return self.node(
-            "Conv", [source, *names], f"{place}/conv", pads=[kernel // 2] * 4, strides=[stride] * 2
-        )
+        return self.node("Conv", [source, *names], f"{place}/conv", pads=[kernel // 2] * 4, strides=[stride] * 2)
 
     def silu(self, source: str, place: str) -> str:
         """Append x times sigmoid(x)."""
