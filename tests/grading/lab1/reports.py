@@ -27,7 +27,7 @@ _CARDS = {
     "12.0": ("GeForce RTX 5090", 570, 999),
 }
 # CUDA of a PyTorch build -> PyTorch, newest card it has kernels for.
-_TORCH = {"11.8": ("2.6.0", (9, 0)), "12.1": ("2.4.1", (9, 0)), "12.6": ("2.8.0", (9, 0)),
+_TORCH = {"11.8": ("2.6.0", (9, 0)), "12.1": ("2.3.1", (9, 0)), "12.6": ("2.8.0", (9, 0)),
           "12.8": ("2.9.0", (12, 0)), "13.0": ("2.9.1", (12, 0))}  # fmt: skip
 # ONNX Runtime -> newest operator set, TensorRT its provider is linked to.
 _RUNTIMES = {"1.16.3": (19, 8), "1.17.3": (20, 8), "1.18.1": (21, 10), "1.20.1": (21, 10), "1.31.1": (26, 10)}
@@ -67,10 +67,11 @@ def healthy_report(rng: np.random.Generator) -> Report:
     cuda = pick(rng, _TORCH)
     tensorrt_cuda = pick(rng, ("12.9", "13.0")) if linked == 10 else "12.1"
     majors = [numbers_in(text)[0] for text in (cuda, tensorrt_cuda)]
-    card = pick(rng, [text for text in _CARDS if (7, 5) <= numbers_in(text) <= _TORCH[cuda][1]])
+    newest = min(_TORCH[cuda][1], (9, 0) if linked == 8 else (12, 0))
+    card = pick(rng, [text for text in _CARDS if (7, 5) <= numbers_in(text) <= newest])
     oldest = max(_CARDS[card][1], 535, *(DRIVER_FOR_CUDA[major] for major in majors))
     parts = pick(rng, _TENSORRT[linked])
-    built, found = _cudnn_pair(rng)
+    built, found = _cudnn_pair(rng, before_9=cuda == "12.1")
     return {
         "driver": _DRIVERS[pick(rng, [branch for branch in _DRIVERS if branch >= oldest])],
         "gpu": {"name": _CARDS[card][0], "compute_capability": card},
@@ -92,11 +93,10 @@ def cudnn_number(major: int, minor: int, patch: int) -> int:
     return major * 10_000 + minor * 100 + patch if major >= 9 else major * 1000 + minor * 100 + patch
 
 
-def _cudnn_pair(rng: np.random.Generator) -> tuple[int, int]:
+def _cudnn_pair(rng: np.random.Generator, *, before_9: bool) -> tuple[int, int]:
     """Return two that fit: the one found is of the same minor version, or newer; its patch does not matter."""
-    if rng.random() < 0.25:
-        built = cudnn_number(8, 5, 7)
-        return built, cudnn_number(8, int(rng.integers(6, 10)), int(rng.integers(0, 3)))
+    if before_9:
+        return cudnn_number(8, 7, 2), cudnn_number(8, int(rng.integers(7, 10)), int(rng.integers(0, 3)))
     minor = int(rng.integers(1, 10))
     if rng.random() < 0.5:
         return cudnn_number(9, minor, 2), cudnn_number(9, minor, int(rng.integers(0, 2)))
@@ -139,6 +139,8 @@ def _old_card(report: Report, rng: np.random.Generator) -> None:
 
 def _cudnn(report: Report, rng: np.random.Generator) -> None:
     kind = pick(rng, ("older minor", "older major", "newer major"))
+    cuda = "12.1" if kind == "newer major" else "12.8"
+    report["torch"] |= {"version": _TORCH[cuda][0], "cuda": cuda}
     minor, patch = int(rng.integers(10, 20)), int(rng.integers(0, 3))
     pairs = {
         "older minor": (cudnn_number(9, minor, patch), cudnn_number(9, int(rng.integers(1, 10)), 1)),
