@@ -44,6 +44,7 @@ EXERCISE = Exercise(
 )
 
 _THRESHOLD = 0.25
+_MOST = 126
 
 
 def inputs(case: str, rng: np.random.Generator) -> dict[str, object]:
@@ -77,7 +78,7 @@ def _scores_above(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _anchor_based(rng: np.random.Generator, classes: int, objects: int) -> np.ndarray:
-    count = 126
+    count = _MOST
     objectness = rng.uniform(0, 0.2, count)
     best = rng.uniform(0, 0.95, count)
     # High class probability where there is no object, and objects of no known class: both products are small.
@@ -163,8 +164,7 @@ def _found(answer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         Mismatch: They are not detections.
     """
     error = answer.error()
-    misread = answer.case.name == "anchor-free" and error is not None and error[0] in ("IndexError", "ValueError")
-    if misread:
+    if answer.case.name == "anchor-free" and error is not None and error[0] in ("IndexError", "ValueError"):
         raise Mismatch(
             expected="detections",
             seen=": ".join(error),
@@ -182,6 +182,8 @@ def _found(answer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if any(array.dtype.kind not in "fiu" for array in arrays):
         raise Mismatch(expected="arrays of numbers", seen=", ".join(str(array.dtype) for array in arrays))
     xyxy, scores, class_ids = arrays
+    if len(xyxy) > _MOST:
+        raise Mismatch(expected=f"fewer detections than candidates, of which there are at most {_MOST}", seen=len(xyxy))
     if not (np.isfinite(xyxy).all() and np.isfinite(scores).all() and np.isfinite(class_ids).all()):
         raise Mismatch(expected="finite numbers", seen="NaN or infinity")
     return xyxy.astype(np.float64), scores.astype(np.float64), class_ids.astype(np.float64)
@@ -228,8 +230,10 @@ def _why_another_number(count: int, truth: _Truth) -> str:
         )
     if truth.layout == "end_to_end":
         return "Column 4 holds the score and column 5 the class id; nothing is to be multiplied or maximised here."
-    return "Columns: 0 to 3 the box, 4 objectness, from 5 on one probability per class." if count else (
-        "Nothing passes: is the threshold meant for numbers of another range?"
+    return (
+        "Columns: 0 to 3 the box, 4 objectness, from 5 on one probability per class."
+        if count
+        else ("Nothing passes: is the threshold meant for numbers of another range?")
     )
 
 
