@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,15 @@ from yolotrt_lab.types import Array, Precision
 _TEXT_LIMIT = 8000
 
 
-def attempt(call: Callable[[], object]) -> dict[str, object]:
+def attempt(call: Callable[[], object], *, catch: tuple[type[Exception], ...] = ()) -> dict[str, object]:
     """Call something that may refuse; return {"value": …} or {"refused": class names, "message": …}.
 
-    Only refusals that an exercise asks for are caught: the course's errors, and missing files. All others tell, as the
-    recorder writes them down, where the answer broke.
+    Only refusals that an exercise asks for are caught: the course's errors, missing files, and those in `catch`. All
+    others tell, as the recorder writes them down, where the answer broke.
     """
     try:
         return {"value": call()}
-    except (LabError, OSError) as error:
+    except (LabError, OSError, *catch) as error:
         return {"refused": [kind.__name__ for kind in type(error).__mro__], "message": str(error)[:_TEXT_LIMIT]}
 
 
@@ -95,6 +96,27 @@ def _outputs(trt: Any, engine: Any, feeds: Sequence[Mapping[str, Array]], logger
     finally:
         session.close()
     return found
+
+
+def typed_engine_facts(onnx_path: Path) -> dict[str, Any]:
+    """Build a strongly typed engine of an ONNX file, as the judge does with a graph that a student made.
+
+    Raises:
+        Mismatch: TensorRT refuses the graph; the message gives its reasons.
+    """
+    trt: Any = activate().trt
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    parsed = parser.parse(onnx_path.read_bytes())
+    plan = builder.build_serialized_network(network, config) if parsed else None
+    if plan is None:
+        reasons = [str(parser.get_error(index)) for index in range(parser.num_errors)] or [logger.errors()]
+        raise Mismatch(expected="a graph that builds as a strongly typed network", seen="; ".join(reasons)[:300])
+    return facts_of(bytes(plan))
 
 
 def layers_of(facts: Mapping[str, Any]) -> tuple[EngineLayer, ...]:

@@ -115,8 +115,8 @@ def test_the_profile_holds_least_preferred_and_most(answer):
         dynamic,
         expected="an engine with a dynamic batch",
         seen="only fixed shapes",
-        misconception="The ONNX model leaves the batch open, and the engine should too. With three equal shapes it runs "
-        "exactly one batch size.",
+        misconception="The ONNX model leaves the batch open, and the engine should too. With three equal shapes it "
+        "runs exactly one batch size.",
     )
 
 

@@ -101,6 +101,7 @@ def detector(
     batch: int | str = 1,
     width: int = 8,
     upsample: bool = False,
+    halving: bool = False,
     second_input: bool = False,
     prefix: str | None = None,
 ) -> onnx.ModelProto:
@@ -111,6 +112,7 @@ def detector(
         batch: Size of the first dimension, or its name if it is dynamic.
         width: Channels inside.
         upsample: Whether a Resize stands before the head.
+        halving: Whether the values are multiplied by what a Constant node gives.
         second_input: Whether there is an input `gain`, (batch, 1, 1, 1), that multiplies the image.
         prefix: Of the nodes' names; random if None.
     """
@@ -121,6 +123,9 @@ def detector(
     stem = made.silu(made.conv(image, "stem", (3, width), stride=2), "stem")
     inner = made.node("Relu", [made.conv(stem, "block", (width, width))], "block/act")
     joined = made.node("Add", [stem, inner], "block")
+    if halving:
+        factor = numpy_helper.from_array(np.full(1, 0.5, np.float32))
+        joined = made.node("Mul", [joined, made.node("Constant", [], "halve", value=factor)], "halve")
     side = SIDE // 2
     if upsample:
         scales = made.constant(np.array([1, 1, 2, 2], np.float32), "upsample.scales")
