@@ -137,7 +137,7 @@ class _Truth:
         sigmoid = 1 / (1 + np.exp(-self.scores))
         found = {
             int((sigmoid > _THRESHOLD).sum()): (
-                "Every candidate passes: a sigmoid moves all scores above 0.5. The exported head has applied it already."
+                "Every candidate passes: a sigmoid moves all scores above 0.5. The exported head has applied it."
             ),
             len(self.scores): "Every candidate passes. Is the threshold compared with the scores at all?",
         }

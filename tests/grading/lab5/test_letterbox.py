@@ -38,6 +38,7 @@ EXERCISE = Exercise(
 )
 
 _GRAY = 114
+_EDGES = ("left", "top", "right", "bottom")
 _DARKEST, _BRIGHTEST = 140, 252  # image pixels lie between, with room for interpolation
 _INPUTS = {
     "landscape": (128, 128),
@@ -132,7 +133,7 @@ def _draw_boxes(image_hw: tuple[int, int], input_hw: tuple[int, int], rng: np.ra
     first, second = rng.uniform(0.05, 0.45, (4, 2)), rng.uniform(0.55, 0.95, (4, 2))
     inside = np.concatenate((first, second), axis=1) * np.tile(size, 2) + np.tile(content[:2], 2)
     beyond = rng.uniform(3, 9, 4)
-    reaching = np.array([content[:4] + [-beyond[0], -beyond[1], 0, 0], content + [0, 0, beyond[2], beyond[3]]])
+    reaching = content + np.array([[-beyond[0], -beyond[1], 0, 0], [0, 0, beyond[2], beyond[3]]])
     return np.concatenate((inside, reaching))
 
 
@@ -237,7 +238,7 @@ def test_pixels(answer):
         raise Mismatch(
             expected="114, 114, 114 in every pixel outside of the image",
             seen=f"{', '.join(map(str, wrong[0].tolist()))} in one of {len(wrong)} others",
-            misconception="YOLO models saw gray 114 around images in training. Another gray is an input they never met.",
+            misconception="YOLO models saw gray 114 around images in training; another gray is one they never met.",
         )
     resized = cv2.resize(image, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR).astype(np.float64)
     found = canvas[top:bottom, left:right].astype(np.float64)
@@ -266,7 +267,7 @@ def test_boxes_come_back(answer):
     worst = np.unravel_index(np.abs(found - expected).argmax(), expected.shape)
     expect(
         np.abs(found - expected).max() <= tolerance,
-        expected=f"{'left top right bottom'.split()[worst[1]]} edge at {expected[worst]:.1f} of the image",
+        expected=f"{_EDGES[worst[1]]} edge at {expected[worst]:.1f} of the image",
         seen=f"{found[worst]:.1f}",
         misconception=_wrong_way_back(found, boxes, image_hw, input_hw, tolerance),
     )
