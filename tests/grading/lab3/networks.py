@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
 from yolotrt_lab.grading import Mismatch
 
 Weights = dict[str, np.ndarray]

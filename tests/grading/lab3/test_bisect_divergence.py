@@ -40,7 +40,9 @@ def inputs(case: str, rng: np.random.Generator) -> dict[str, object]:
         kernels = rng.normal(0, 0.4, (_DEPTH, 4, 4, 3, 3)).astype(np.float32)
         images = rng.random((1, 4, 8, 8), np.float32)
         return {"kernels": kernels, "images": images, "fault": int(rng.integers(3, _DEPTH - 2))}
-    count = {"a thousand tensors": 1000, "no tensors": 0}.get(case, 1 if case.startswith("one") else int(rng.integers(20, 60)))
+    count = {"a thousand tensors": 1000, "no tensors": 0}.get(
+        case, 1 if case.startswith("one") else int(rng.integers(20, 60))
+    )
     first = {"at the first": 0, "at the last": count - 1, "nowhere": count, "one good tensor": 1}.get(case)
     if first is None:
         first = int(rng.integers(2, count - 2)) if count > 4 else 0

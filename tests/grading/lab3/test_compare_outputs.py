@@ -58,7 +58,9 @@ def _pair(case: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         actual = actual.copy()
         actual.flat[int(rng.integers(actual.size))] += rng.uniform(0.1, 0.2)
     elif case == "half precision":
-        return (300 + 30 * actual).astype(np.float16), (300 + 30 * expected + rng.normal(0, 1, shape)).astype(np.float16)
+        return (300 + 30 * actual).astype(np.float16), (300 + 30 * expected + rng.normal(0, 1, shape)).astype(
+            np.float16
+        )
     elif case == "bytes":
         bytes_ = rng.integers(0, 256, shape)
         return np.clip(bytes_ + rng.integers(-3, 4, shape), 0, 255).astype(np.uint8), bytes_.astype(np.uint8)
@@ -117,7 +119,9 @@ def _check_measures(answer) -> None:
         seen = answer.item(name).number()
         if not math.isclose(seen, right[name], rel_tol=1e-4, abs_tol=1e-6):
             raise Mismatch(
-                expected=f"{name} = {right[name]:.6g}", seen=f"{seen:.6g}", misconception=_idea(name, seen, actual, expected)
+                expected=f"{name} = {right[name]:.6g}",
+                seen=f"{seen:.6g}",
+                misconception=_idea(name, seen, actual, expected),
             )
 
 
@@ -134,7 +138,10 @@ def _idea(name: str, seen: float, actual: np.ndarray, expected: np.ndarray) -> s
         "relative_l2": (
             (float(off), "That is the norm of the difference alone: it grows with the size of the tensor."),
             (float(off / max(np.linalg.norm(a), 1e-30)), "Relative to what is expected, not to what came."),
-            (float(np.sqrt(np.mean((a - e) ** 2))), "That is the root mean square error: nothing relates it to the values."),
+            (
+                float(np.sqrt(np.mean((a - e) ** 2))),
+                "That is the root mean square error: nothing relates it to the values.",
+            ),
             (float((off / np.linalg.norm(e)) ** 2), "The root is missing: that is the square of it."),
         ),
         "cosine": (
@@ -244,7 +251,9 @@ def test_forged_outputs(answer):
     expected, limits, fooled = given["expected"], given["limits"], given["fooled"]
     forged = answer.array(shape=expected.shape)
     if not np.isfinite(forged).all():
-        raise Mismatch(expected="finite values", seen="NaN or infinity", misconception="Shape and finiteness come first.")
+        raise Mismatch(
+            expected="finite values", seen="NaN or infinity", misconception="Shape and finiteness come first."
+        )
     measures = _measures(forged, expected)
     shown = ", ".join(f"{name} {measures[name]:.4g}" for name in MEASURES)
     blind = _blind(measures, limits)

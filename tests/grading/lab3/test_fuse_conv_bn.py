@@ -81,29 +81,35 @@ def test_form(answer):
 @points(3)
 def test_weight(answer):
     """The weight is scaled per output channel."""
-    seen, given = _fused(answer)[0].astype(np.float64), answer.inputs
+    fused, given = _fused(answer)[0].astype(np.float64), answer.inputs
     right = _reference(given)[0]
-    if np.allclose(seen, right, rtol=1e-4, atol=1e-5):
+    if np.allclose(fused, right, rtol=1e-4, atol=1e-5):
         return
-    gamma, variance = given["gamma"].astype(np.float64), given["variance"].astype(np.float64)
-    weight, column = given["weight"].astype(np.float64), (-1, 1, 1, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ideas = (
-            (weight * (gamma / (variance + given["epsilon"])).reshape(column), "Divide by the standard deviation, not by "
-             "the variance."),
-            (weight * (gamma / np.sqrt(variance)).reshape(column), "Epsilon is missing."),
-            (weight * (gamma / np.sqrt(variance + 1e-5)).reshape(column), "Epsilon is a parameter: YOLO uses another one "
-             "than PyTorch's default."),
-            (weight * (gamma / (np.sqrt(variance) + given["epsilon"])).reshape(column), "Epsilon belongs under the root."),
-            (weight / np.sqrt(variance + given["epsilon"]).reshape(column), "Gamma is missing."),
-            (weight * gamma.reshape(column), "The variance is missing."),
-        )  # fmt: skip
-        for value, words in ideas:
-            if np.allclose(seen, value, rtol=1e-4, atol=1e-5, equal_nan=True):
-                raise Mismatch(expected="the fused weight", seen="something that is off by a factor per channel",
-                               misconception=words)  # fmt: skip
+    for factor, words in _factors(given):
+        with np.errstate(invalid="ignore"):
+            value = given["weight"].astype(np.float64) * factor.reshape(-1, 1, 1, 1)
+        if np.allclose(fused, value, rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise Mismatch(
+                expected="the fused weight", seen="one that is off by a factor per channel", misconception=words
+            )
     words = "Each output channel has one factor; the output channels are the first axis of the weight."
-    expect_close(seen, right, what="the fused weight", rtol=1e-4, atol=1e-5, misconception=words)
+    expect_close(fused, right, what="the fused weight", rtol=1e-4, atol=1e-5, misconception=words)
+
+
+def _factors(given: dict) -> list[tuple[np.ndarray, str]]:
+    """Return the factors that known mistakes give, and their names."""
+    gamma, variance = given["gamma"].astype(np.float64), given["variance"].astype(np.float64)
+    epsilon = given["epsilon"]
+    other_epsilon = "Epsilon is missing, or not the one that was given: YOLO uses another one than PyTorch's default."
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [
+            (gamma / (variance + epsilon), "Divide by the standard deviation, not by the variance."),
+            (gamma / np.sqrt(variance), other_epsilon),
+            (gamma / np.sqrt(variance + 1e-5), other_epsilon),
+            (gamma / (np.sqrt(variance) + epsilon), "Epsilon belongs under the root."),
+            (1 / np.sqrt(variance + epsilon), "Gamma is missing."),
+            (gamma, "The variance is missing."),
+        ]
 
 
 @points(3)
@@ -117,7 +123,10 @@ def test_bias(answer):
     old = 0.0 if given["bias"] is None else given["bias"].astype(np.float64)
     ideas = (
         (given["beta"] - gain * given["mean"], "The convolution had a bias already, and it passes through the norm."),
-        (given["beta"] - gain * given["mean"] + old, "The old bias passes through the norm too: it is scaled like the rest."),
+        (
+            given["beta"] - gain * given["mean"] + old,
+            "The old bias passes through the norm too: it is scaled like the rest.",
+        ),
         (given["beta"] - given["mean"] + old, "Mean and old bias have to be scaled like the weight."),
         (given["beta"] + gain * (given["mean"] + old), "The mean is subtracted."),
         (gain * (old - given["mean"]), "Beta is missing."),

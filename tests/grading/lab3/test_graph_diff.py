@@ -293,7 +293,9 @@ def _idea(key: str, seen: list[str], right: list[str], before: ModelProto, after
     nodes = {"removed": numbering.read(before)[1], "added": numbering.read(after)[1]}
     mine, others = nodes[key], nodes["added" if key == "removed" else "removed"]
     if seen == _without_twin(mine, others):
-        return "That lists everything downstream of the change as well: of a chain of consequences, report the cause only."
+        return (
+            "That lists everything downstream of the change as well: of a chain of consequences, report the cause only."
+        )
     if seen == sorted({entry[0] for entry in mine} - {entry[0] for entry in others}):
         return "That compares the names of tensors. Every exporter, and every version of it, gives other names."
     if not seen and right:
@@ -336,7 +338,7 @@ def test_affected_outputs(answer):
     expect(seen == right, expected=f"outputs: {_shown(right)}", seen=_shown(seen), misconception=words)
 
 
-@points(1, cases=STRUCTURE + ("constants stored in another way",))
+@points(1, cases=(*STRUCTURE, "constants stored in another way"))
 def test_operator_counts(answer):
     """The change in the number of nodes is counted per operator."""
     given = answer.inputs

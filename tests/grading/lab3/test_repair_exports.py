@@ -138,8 +138,8 @@ def _repaired(answer) -> bytes:
         raise Mismatch(
             expected="a valid model",
             seen=seen,
-            misconception="After surgery the recorded shapes have to be true again, and nodes have to stand after those "
-            "they read from.",
+            misconception="After surgery the recorded shapes have to be true again, a shape may hold one -1 "
+            "only, and nodes stand after those they read from.",
         ) from None
     return content
 
@@ -164,7 +164,8 @@ def _check_outputs(answer) -> None:
         right = networks.run_model(sound, images)
         seen = networks.run_answer(
             content, images, what=f"predictions for {batch} images",
-            misconception="A batch size is still written somewhere: in the input's shape, or in what a Reshape reads.",
+            misconception="A batch size is still written somewhere (a declared axis, a shape that a Reshape reads), "
+            "or a shape was changed that has nothing to do with the batch.",
         )  # fmt: skip
         if seen.shape != right.shape:
             raise Mismatch(expected=f"predictions of shape {right.shape}", seen=f"shape {seen.shape}",
@@ -242,4 +243,3 @@ def test_nothing_else_is_touched(answers):
 def test_two_faults(answer):
     """Two faults in one export are both repaired."""
     _check_outputs(answer)
-

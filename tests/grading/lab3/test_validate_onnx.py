@@ -37,7 +37,7 @@ EXERCISE = Exercise(
 OLDEST, NEWEST = 13, 20
 UNWANTED = ("If", "Loop", "Scan", "NonMaxSuppression")
 _ADVICE = {
-    "unreadable": "A file can also be empty, or cut off in the middle: protobuf parses no bytes at all without complaint.",
+    "unreadable": "A file can also be empty or cut off; protobuf parses no bytes at all without complaint.",
     "invalid": "Only `full_check=True` runs the shape inference that finds contradictions.",
     "opset": "The version that counts is the standard domain's, not the first entry of `opset_import`.",
     "fixed batch": "The first axis of an input is fixed when its `dim` holds a number.",
@@ -263,7 +263,7 @@ def _constant_findings(model: ModelProto) -> set[tuple[str, str]]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            constants |= {node.output[0]: entry.t for entry in node.attribute if entry.name == "value"}
+            constants[node.output[0]] = node.attribute[0].t
     found = {("dtype", name) for name, tensor in constants.items() if tensor.data_type == TensorProto.DOUBLE}
     for name, tensor in constants.items():
         value = numpy_helper.to_array(tensor)
@@ -320,7 +320,9 @@ def _advice(seen: set[tuple[str, str]], right: set[tuple[str, str]]) -> str:
         code, subject = missed[0]
         if any(other == code for other, _ in extra):
             return f"The finding {code!r} names the wrong subject: the table in the answer cell says which it is."
-        return _ADVICE[code] if subject not in ("If", "Loop", "Scan") else "Control flow is unwanted wherever it stands."
+        return (
+            _ADVICE[code] if subject not in ("If", "Loop", "Scan") else "Control flow is unwanted wherever it stands."
+        )
     return _false_alarm(*extra[0])
 
 
