@@ -234,7 +234,7 @@ def _expect_shapes(answer: Any, result: Mapping[str, Any], *, batch: int, what: 
     found = result.get("value")
     try:
         seen = {str(name): tuple(int(size) for size in shape) for name, shape in found.items()}  # type: ignore[union-attr]
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         raise Mismatch(expected=f"{what}: a dict like {right}", seen=str(found)[:120]) from None
     expect(
         seen == right,
