@@ -16,7 +16,7 @@ EXERCISE = Exercise(
     cases=("the article", "an honest one", "one lie", "some lies", "three models"),
     hidden=("an honest one", "one lie", "one lie", "some lies", "some lies", "three models", "three models"),
     seconds=5.0,
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/performance/best-practices.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/performance/best-practices.html",
 )
 
 

@@ -16,7 +16,7 @@ EXERCISE = Exercise(
     cases=("steady", "slow start", "outliers", "waits by itself", "no warm-up wanted"),
     hidden=("slow start", "outliers", "waits by itself"),
     seconds=5.0,
-    reading="https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/index.html#using-cpu-timers",
+    reading="https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/#using-cpu-timers",
 )
 
 _NS_PER_MS = 1_000_000

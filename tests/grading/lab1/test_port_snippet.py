@@ -23,7 +23,7 @@ EXERCISE = Exercise(
         "onnxruntime.InferenceSession",
     ),
     seconds=30.0,
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/api/migration-guide.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/api/tensorrt-8x-to-10x-python-api.html",
 )
 
 
