@@ -116,3 +116,63 @@ def infer(model, images):
     """Return the network's output for each image, stacked, by ONNX Runtime on one thread."""
     session = make_session(model, threads=1)
     return np.concatenate([session.run(None, {"images": image[None]})[0] for image in images])
+
+
+def unbalanced_chain(rng):
+    """Return a chain of eight convolutions with ReLU, some of whose channels dwarf the others, and the layers' cost.
+
+    One output channel of a convolution is made larger and the next convolution's weights for it smaller by the same
+    factor. In FP32 that changes nothing; with one scale for all weights or activations, the other channels go under.
+    Trained networks have such channels too: Nagel et al., "Data-free quantization" (2019), show them in MobileNet.
+
+    Returns:
+        The model, images (1, 3, 32, 32) -> output0 (1, width, 8, 8), and multiply-accumulates by layer name.
+    """
+    widths = [3, *(int(rng.choice([8, 12, 16, 24])) for _ in range(8))]
+    strides, sizes = [1, 2, 1, 1, 2, 1, 1, 1], [32, 16, 16, 16, 8, 8, 8, 8]
+    first, second = int(rng.integers(0, 3)), int(rng.integers(4, 7))
+    gains = {first: rng.uniform(25, 60), second: rng.uniform(8, 16)}
+    w = GraphWriter(rng, prefix="net")
+    x, costs = "images", {}
+    for number in range(8):
+        x = w.conv(x, f"conv{number}", (widths[number], widths[number + 1]), stride=strides[number], activation="Relu")
+        costs[f"/net/conv{number}/Conv"] = sizes[number] ** 2 * widths[number] * widths[number + 1] * 9
+    model = w.model([1, widths[-1], 8, 8])
+    for number, gain in gains.items():
+        channel = int(rng.integers(widths[number + 1]))
+        for name, position in ((f"{number}.weight", 0), (f"{number}.bias", 0), (f"{number + 1}.weight", 1)):
+            _scale_channel(model, f"net.conv{name}", position, channel, gain if position == 0 else 1 / gain)
+    return model, costs
+
+
+def _scale_channel(model, name, axis, channel, factor):
+    (tensor,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    values = numpy_helper.to_array(tensor).copy()
+    values[(slice(None),) * axis + (channel,)] *= np.float32(factor)
+    tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def with_fake_quantization(model, amax, layers):
+    """Return a copy in which the named convolutions read INT8, one scale for the input and one for the weights."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph, nodes = changed.graph, []
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.name in layers:
+            for slot in (0, 1):
+                name = node.input[slot]
+                reach = amax[name] if slot == 0 else float(np.abs(constants[name]).max())
+                parameters = [f"{node.name}_{slot}_scale", f"{node.name}_{slot}_zero"]
+                graph.initializer.append(numpy_helper.from_array(np.float32(reach / 127), parameters[0]))
+                graph.initializer.append(numpy_helper.from_array(np.int8(0), parameters[1]))
+                q, dq = f"{node.name}_{slot}_q", f"{node.name}_{slot}_dq"
+                nodes.append(helper.make_node("QuantizeLinear", [name, *parameters], [q]))
+                nodes.append(helper.make_node("DequantizeLinear", [q, *parameters], [dq]))
+                node.input[slot] = dq
+        nodes.append(node)
+    ordered = onnx.GraphProto()
+    ordered.node.extend(nodes)
+    del graph.node[:]
+    graph.node.extend(ordered.node)
+    return changed
