@@ -58,6 +58,7 @@ class Block:
     model: str
     batch: int
     warm: bool = True
+    warm_batch: int = 0
     reloaded: bool = False
     waits_after_warm_up: bool = True
     waits_in_clock: bool = True
@@ -87,10 +88,17 @@ def make_listing(case: str, rng: np.random.Generator) -> list[Step]:
     """Return the steps of one case."""
     if case == "the article":
         return [dict(step) for step in ARTICLE]
-    models = [str(name) for name in rng.permutation(list(_FILES))][: 3 if case == "three models" else 2]
+    models = [str(name) for name in rng.permutation(list(_FILES))][: 3 if case in ("warm-ups", "three models") else 2]
     batch = int(rng.choice([1, 2, 4, 8]))
     statistic = str(rng.choice(HONEST_STATISTICS))
     blocks = [Block(model, batch, statistic=statistic) for model in models]
+    if case == "warm-ups":
+        # One is not waited for, one is undone by loading again, one is made with another batch, which is no lie.
+        mistakes = [int(number) for number in rng.permutation(3)]
+        blocks[mistakes[0]].waits_after_warm_up = False
+        blocks[mistakes[1]].reloaded = True
+        blocks[mistakes[2]].warm_batch = batch + 1
+        return _written(blocks, rng)
     count = {"an honest one": 0, "one lie": 1, "some lies": 3, "three models": 4}[case]
     for kind in rng.permutation(len(_LIES))[:count]:
         # A lie about equal work needs something before it to be unequal to.
@@ -144,15 +152,15 @@ def _write_load(writer: _Writer, block: Block) -> None:
     writer.add(f'{block.model} = load("{_FILES[block.model]}")', "load", model=block.model)
 
 
-def _write_call(writer: _Writer, block: Block) -> None:
-    writer.add(f"{block.model}(images[:{block.batch}])", "call", indent=1, model=block.model, batch=block.batch)
+def _write_call(writer: _Writer, block: Block, *, batch: int) -> None:
+    writer.add(f"{block.model}(images[:{batch}])", "call", indent=1, model=block.model, batch=batch)
 
 
 def _write_block(writer: _Writer, block: Block, rng: np.random.Generator) -> None:
     if block.warm:
         times = int(rng.choice([5, 10, 50]))
         writer.add(f"for _ in range({times}):", "repeat", times=times)
-        _write_call(writer, block)
+        _write_call(writer, block, batch=block.warm_batch or block.batch)
         if block.waits_after_warm_up and not block.reloaded:
             writer.add("synchronize()", "synchronize")
     if block.reloaded:
@@ -166,7 +174,7 @@ def _write_block(writer: _Writer, block: Block, rng: np.random.Generator) -> Non
     if block.extra and rng.random() < 0.5:
         writer.add(_EXTRA[block.extra], block.extra, indent=1)
         block.extra = ""
-    _write_call(writer, block)
+    _write_call(writer, block, batch=block.batch)
     if block.waits_in_clock:
         writer.add("synchronize()", "synchronize", indent=1)
     if block.extra:

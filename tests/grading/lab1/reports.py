@@ -137,6 +137,22 @@ def _old_card(report: Report, rng: np.random.Generator) -> None:
     report["tensorrt"]["cuda"] = cuda if card == "3.7" else "13.0"
 
 
+def _new_card(report: Report, rng: np.random.Generator) -> None:
+    """Put in a card whose compute capability has two digits before the dot; all still fits."""
+    card = pick(rng, ("10.0", "12.0"))
+    report["gpu"] = {"name": _CARDS[card][0], "compute_capability": card}
+    report["torch"] |= {"version": _TORCH["13.0"][0], "cuda": "13.0"}
+    report["torch"] |= {"cudnn_built": cudnn_number(9, 9, 2), "cudnn_found": cudnn_number(9, 13, 0)}
+    _set_tensorrt(report, rng)
+
+
+def _newer_cudnn(report: Report, rng: np.random.Generator) -> None:
+    """Put in a cuDNN that is newer by a major version, and by a minor one too."""
+    report["torch"] |= {"version": _TORCH["12.1"][0], "cuda": "12.1"}
+    found = cudnn_number(9, int(rng.integers(7, 10)), int(rng.integers(0, 3)))
+    report["torch"] |= {"cudnn_built": cudnn_number(8, 7, 0), "cudnn_found": found}
+
+
 def _cudnn(report: Report, rng: np.random.Generator) -> None:
     kind = pick(rng, ("older minor", "older major", "newer major"))
     cuda = "12.1" if kind == "newer major" else "12.8"
@@ -193,10 +209,12 @@ def _no_gpu(report: Report, rng: np.random.Generator) -> None:
 
 
 _CHANGES = {
+    "a new card": (_new_card,),
     "an old driver": (_old_driver,),
     "a driver for one of two": (_driver_for_one,),
     "an old card": (_old_card,),
     "libraries": (_parts, _cudnn),
+    "another cuDNN": (_newer_cudnn,),
     "builds without CUDA": (_cpu_torch, _cpu_runtime),
     "ONNX Runtime": (_other_tensorrt, _two_runtimes, _opset),
     "no GPU": (_no_gpu,),

@@ -13,8 +13,8 @@ EXERCISE = Exercise(
     answer="find_lies",
     difficulty=3,
     minutes=25,
-    cases=("the article", "an honest one", "one lie", "some lies", "three models"),
-    hidden=("an honest one", "one lie", "one lie", "some lies", "some lies", "three models", "three models"),
+    cases=("the article", "an honest one", "warm-ups", "some lies", "three models"),
+    hidden=("an honest one", "warm-ups", "one lie", "some lies", "some lies", "three models", "three models"),
     seconds=5.0,
     reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/performance/best-practices.html",
 )

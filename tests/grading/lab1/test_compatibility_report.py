@@ -17,10 +17,12 @@ EXERCISE = Exercise(
     minutes=35,
     cases=(
         "a healthy machine",
+        "a new card",
         "an old driver",
         "a driver for one of two",
         "an old card",
         "libraries",
+        "another cuDNN",
         "builds without CUDA",
         "ONNX Runtime",
         "no GPU",
