@@ -17,12 +17,13 @@ _WORDS = {
     State.MISSING: "waiting for you",
     State.TROUBLE: "the check failed",
 }
+# Readable on white and on black.
 _COLOURS = {
-    State.PASSED: "#1a7f37",
-    State.FAILED: "#bc4c00",
-    State.UNFINISHED: "#57606a",
-    State.MISSING: "#57606a",
-    State.TROUBLE: "#8250df",
+    State.PASSED: "#2a9d4a",
+    State.FAILED: "#d9730d",
+    State.UNFINISHED: "#808890",
+    State.MISSING: "#808890",
+    State.TROUBLE: "#a371f7",
 }
 _UNSEEN = "an input you have not seen"
 
@@ -55,10 +56,9 @@ def html_table(result: ExerciseResult) -> str:
     parts = [f'<div style="margin:2px 0 6px 0">{head}</div>']
     if result.note:
         parts.append(f'<div style="margin:2px 0 6px 0">{_text(result.note)}</div>')
-    columns = ("", "Test", "Points", "Expected", "Seen", "Perhaps")
     show_details = any(_details(test) for test in result.tests)
-    titles = columns if show_details else columns[:3]
-    cells = "".join(f'<th style="{_CELL};font-weight:600">{title}</th>' for title in titles)
+    columns = _COLUMNS if show_details else (_COLUMNS[0], ("Test", "auto"), ("Points", "5em"))
+    cells = "".join(f'<th style="{_CELL};font-weight:600;width:{width}">{title}</th>' for title, width in columns)
     rows = "".join(_row(result, test, show_details) for test in result.tests)
     parts.append(
         '<table style="border-collapse:collapse;width:100%;margin:0;font-size:13px">'
@@ -70,6 +70,15 @@ def html_table(result: ExerciseResult) -> str:
     return f'<div style="border-left:4px solid {colour};padding:4px 0 4px 10px">{"".join(parts)}</div>'
 
 
+# Jupyter lays tables out by the widths of their first row.
+_COLUMNS = (
+    ("", "1.5em"),
+    ("Test", "21%"),
+    ("Points", "4em"),
+    ("Expected", "23%"),
+    ("Seen", "23%"),
+    ("Perhaps", "auto"),
+)
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px;border:0;white-space:normal;overflow-wrap:anywhere"
 
 
@@ -84,15 +93,7 @@ def _row(result: ExerciseResult, test: TestResult, show_details: bool) -> str:
             _text(found.get("seen", "")),
             _text(found.get("perhaps", "")),
         ]
-    widths = ("1.5em", "24%", "4.5em", "24%", "24%", "")
-    return (
-        "<tr>"
-        + "".join(
-            f'<td style="{_CELL}{f";width:{width}" if width else ""}">{cell}</td>'
-            for cell, width in zip(cells, widths, strict=False)
-        )
-        + "</tr>"
-    )
+    return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
 
 
 def _mark(result: ExerciseResult, test: TestResult) -> str:
