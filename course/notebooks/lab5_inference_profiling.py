@@ -62,18 +62,474 @@
 
 # %%
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
+from yolotrt_lab.data.datasets import prepare_dataset
+from yolotrt_lab.data.images import read_image
+from yolotrt_lab.data.labels import read_labels
+from yolotrt_lab.data.parts import draw_part_image
+from yolotrt_lab.detection.boxes import iou_matrix
+from yolotrt_lab.detection.decode import OutputLayout, decode
+from yolotrt_lab.detection.letterbox import LetterboxTransform, input_xyxy_from_image_xyxy, letterbox
+from yolotrt_lab.engines.build import EngineOptions, build_engine
+from yolotrt_lab.engines.platform import activate
+from yolotrt_lab.export.onnx_export import export_onnx
+from yolotrt_lab.figures.letterboxing import letterbox_panels, ways_back
+from yolotrt_lab.figures.suppression import (
+    SuppressionStep,
+    candidates_by_score,
+    overlap_table,
+    score_maps,
+    suppression_steps,
+)
 from yolotrt_lab.grading import check, using, workspace
+from yolotrt_lab.precision.calibration import calibrate
+from yolotrt_lab.precision.calibration_images import ImageBatches
+from yolotrt_lab.precision.fp16 import convert_to_fp16
+from yolotrt_lab.precision.qdq import quantize_onnx
+from yolotrt_lab.report.schema import PlatformInfo
+from yolotrt_lab.runtimes.detector import open_detector
+from yolotrt_lab.system import usable_cores
+from yolotrt_lab.types import Detections, Precision
+
+platform = activate()
 
 # %% [markdown]
 # # Part A · From image to boxes
+#
+# In this part you write the three functions around every YOLO engine: into its input, out of its output, and from many
+# candidates to one box per object. Each of them is short. Each of them has an error that costs a few points of mAP,
+# raises no exception and survives in production for months.
+#
+# First we make what the whole lab works with: 64 drawn images, the course's YOLOv5n as ONNX, and the engines in three
+# precisions that lab 4 taught you to build.
 
 # %% tags=["demonstration"]
 lab_folder = workspace() / "lab5"
 dataset = prepare_dataset("parts", root=lab_folder, counts={"train": 16, "test": 48}, workers=usable_cores())
-print(f"{len(dataset.images('test'))} test images of {', '.join(dataset.class_names)}")
+where = PlatformInfo(platform.kind, platform.tensorrt_version, platform.device_name)
+class_names = dataset.class_names
+print(f"{len(dataset.images('test'))} test images of {', '.join(class_names)}")
+print(f"Timings in this lab: {where.timing_label}")
+
+
+# %% tags=["demonstration"]
+def make_engines(size):
+    """Export the base checkpoint for one input size, quantize it, and build an engine in each precision."""
+    onnx = {name: lab_folder / f"yolov5n-{size}.{name.lower()}.onnx" for name in ("FP32", "FP16", "INT8")}
+    if not onnx["INT8"].exists():
+        export_onnx("base", onnx["FP32"], image_size=size)
+        convert_to_fp16(onnx["FP32"], onnx["FP16"])
+        table = calibrate(onnx["FP32"], ImageBatches(dataset.images("train"), input_hw=(size, size)))
+        quantize_onnx(onnx["FP32"], onnx["INT8"], table=table, base=Precision.FP16)
+    engines = {}
+    for name, path in onnx.items():
+        options = EngineOptions(precision=Precision(name.lower()), max_batch=4)
+        built = build_engine(path, path.with_suffix(".engine"), options=options)
+        engines[name] = built.path
+        print(f"{name} at {size}: {built.report.executed_precision.upper()} runs, built in {built.seconds:.1f} s")
+    return onnx, engines
+
+
+onnx_paths, engine_paths = make_engines(640)
+reference = open_detector(onnx_paths["FP32"])  # FP32 in ONNX Runtime: what everything is compared with
+
+# %% [markdown]
+# ## 1 · Into the input: letterbox
+#
+# What a camera gives and what the network takes differ in four ways:
+#
+# | | camera, OpenCV | this network |
+# |---|---|---|
+# | size | any, say 1280 x 720 | 640 x 640 |
+# | channels | blue, green, red | red, green, blue |
+# | axes | height, width, channel | batch, channel, height, width |
+# | numbers | `uint8`, 0 to 255 | `float32`, 0 to 1 |
+#
+# Three of them are a line of NumPy each (part C). The size is a decision. Stretching makes every gear an ellipse, and
+# the network has never seen elliptic gears. Cropping loses parts. So the image is scaled by *one* factor until it just
+# fits, and what stays free is filled with gray: it is put into a letterbox.
+
+# %% [markdown]
+# For an image of $h \times w$ pixels and an input of $H \times W$:
+#
+# $$ s = \min\left(\frac{H}{h}, \frac{W}{w}\right), \qquad h' = \max(\operatorname{round}(s\,h), 1), \quad
+#    w' = \max(\operatorname{round}(s\,w), 1) $$
+#
+# $$ p_x = \left\lfloor \frac{W - w'}{2} \right\rfloor, \qquad p_y = \left\lfloor \frac{H - h'}{2} \right\rfloor $$
+#
+# $p_x$ columns of gray go before the image and $p_y$ rows above it; the rest, one more if the number is odd, goes
+# behind. A point $(x, y)$ of the image lands at $(x\,w'/w + p_x,\; y\,h'/h + p_y)$. Note $w'/w$ and not $s$: resizing
+# ends at whole pixels, so each side got a scale of its own. Near the right edge of a large photograph, the difference
+# is more than a pixel.
+
+# %% [markdown]
+# **Predict.** A frame of 1920 x 1080 goes into 640 x 640. Which share of the input's pixels will be gray? And a part
+# that is 24 pixels wide in the frame: how wide is it for the network? Write your two guesses here before you run the
+# next cell.
+#
+# *My guess:* …
+
+# %% tags=["demonstration"]
+transform = LetterboxTransform.fit((1080, 1920), input_hw=(640, 640))
+height, width = transform.resized_hw
+print(f"scale {transform.scale:.4f}: {width} x {height} pixels, {transform.pad_xy[1]} rows of gray above")
+print(f"gray: {1 - height * width / 640**2:.0%} of the input; a part of 24 pixels becomes {24 * transform.scale:.0f}")
+
+# %% [markdown]
+# Almost half of what the engine computes is gray, and parts shrink to a third. Both are reasons why people export
+# models with the camera's own aspect ratio (384 x 640 here), and why small objects vanish after deployment that were
+# found in training. The letterbox makes no mistakes here; it only shows the price of an input size.
+#
+# ### Exercise 1: `lab5.letterbox`
+#
+# Write the class below. `apply` puts an image onto the canvas, `to_image` brings boxes back. Both need the same
+# numbers, so compute these once. (10 points, about 25 minutes, difficulty 2 of 5. The package has the same thing as
+# `yolotrt_lab.detection.letterbox`; here you write your own.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab5-letterbox", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Letterbox:
+    """Fits images of one size into a network's input, and brings boxes back.
+
+    Args:
+        image_hw: Height and width of the images in pixels, whole numbers of 1 or more.
+        input_hw: Height and width of the network's input in pixels.
+
+    One scale for both sides, small images are enlarged; sides rounded to the nearest whole pixel, at least 1; centred,
+    an odd free pixel right or below. For example, a 4 x 2 image (width x height) in a 4 x 4 input has one gray row
+    above and one below.
+    """
+
+    def __init__(self, image_hw, input_hw=(640, 640)):
+        ### BEGIN SOLUTION
+        self.image_hw, self.input_hw = image_hw, input_hw
+        scale = min(input_hw[0] / image_hw[0], input_hw[1] / image_hw[1])
+        self.height, self.width = (max(round(side * scale), 1) for side in image_hw)
+        self.left, self.top = (input_hw[1] - self.width) // 2, (input_hw[0] - self.height) // 2
+        ### END SOLUTION
+
+    def apply(self, image_bgr):
+        """Return the canvas: (input height, input width, 3) uint8, gray 114 around the image, channels as they came.
+
+        Resize with `cv2.resize(..., interpolation=cv2.INTER_LINEAR)`. The image itself stays as it is.
+        """
+        ### BEGIN SOLUTION
+        canvas = np.full((*self.input_hw, 3), 114, np.uint8)
+        resized = cv2.resize(image_bgr, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        canvas[self.top : self.top + self.height, self.left : self.left + self.width] = resized
+        return canvas
+        ### END SOLUTION
+
+    def to_image(self, xyxy):
+        """Return (n, 4) boxes in pixels of the image, cut at its borders, from (n, 4) boxes in pixels of the input.
+
+        Boxes are left, top, right, bottom; n may be 0. The box of the whole image on the canvas must come back as
+        0, 0, width, height exactly.
+        """
+        ### BEGIN SOLUTION
+        height, width = self.image_hw
+        scale = np.array([self.width / width, self.height / height] * 2)
+        boxes = (np.asarray(xyxy) - np.array([self.left, self.top] * 2)) / scale
+        return np.clip(boxes, 0, np.array([width, height] * 2))
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab5-letterbox-check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+check("lab5.letterbox")
+
+# %% [markdown]
+# Now look at it. The picture below is drawn like a frame of a conveyor camera, wider than high. Compare the free
+# pixels with the formula.
+
+# %% tags=["demonstration"]
+scene = draw_part_image(7, split="test", index=4, image_hw=(400, 640))
+with using("lab5.letterbox"):
+    mine = Letterbox(scene.image.shape[:2], input_hw=(320, 320))
+    canvas = mine.apply(scene.image)
+    _, transform = letterbox(scene.image, input_hw=(320, 320))
+    (left, top), (height, width) = transform.pad_xy, transform.resized_hw
+    display(letterbox_panels(scene.image, canvas, content_xyxy=(left, top, left + width, top + height)))
+
+# %% [markdown]
+# And the way back. One labelled part is carried into the input by the formula above, and brought back by your
+# `to_image` and by three wrong formulas that are found in real code. None of them raises an exception, and on square
+# images all of them are right: there is no padding, and the two scales are equal. That is how they get through tests.
+
+# %% tags=["demonstration"]
+with using("lab5.letterbox"):
+    largest = np.argmax(np.prod(scene.xyxy[:, 2:] - scene.xyxy[:, :2], axis=1))
+    in_input = input_xyxy_from_image_xyxy(scene.xyxy[largest : largest + 1].astype(np.float64), transform)
+    pad, scale = np.array(transform.pad_xy * 2), transform.scale
+    formulas = {
+        "your to_image": mine.to_image(in_input),
+        "padding forgotten": in_input / scale,
+        "scaled first, padding after": in_input / scale - pad,
+        "all of the padding subtracted": (in_input - 2 * pad) / scale,
+    }
+    display(ways_back(scene.image, formulas))
+
+# %% [markdown]
+# <details><summary><b>Check yourself:</b> calibration images for INT8 were resized without letterbox. What happens?
+# </summary>
+#
+# The activations' ranges are measured on stretched objects without any gray. The engine then clips values that the
+# letterboxed images of real life do produce: accuracy drops, and nothing in the engine's build log says so. Lab 4 has
+# an exercise that finds this bug. Calibration must see exactly what inference will see.
+# </details>
+#
+# <details><summary><b>Check yourself:</b> why gray 114, and not black?</summary>
+#
+# Because training used it. Any value would do if the network had met it; 114 is close to the mean of natural images,
+# so the border makes no strong edge. A black border does make one, and convolutions near it answer with activations
+# that no training image ever gave.
+# </details>
+
+# %% [markdown]
+# ## 2 · Out of the output: decoding a head
+#
+# An engine returns one array. What its axes mean is nowhere in it: the three families of exported YOLO models arrange
+# the same facts in three ways, and the shape is the only hint.
+#
+# | head | shape | one candidate is | score |
+# |---|---|---|---|
+# | anchor-based (v3, v5, v7) | `(1, 25200, 85)` | a row: $c_x, c_y, w, h$, objectness, 80 classes | objectness x class |
+# | anchor-free (v8, 11, v5u) | `(1, 84, 8400)` | a **column**: $c_x, c_y, w, h$, 80 classes | class |
+# | end-to-end (v10, 26) | `(1, 300, 6)` | a row: left, top, right, bottom, score, class | as it stands |
+#
+# Boxes are in pixels of the *input*, and all scores have been through their sigmoid. In the first family, the network
+# says two things apart: "there is an object" and "if so, it is a bolt". What we want is both at once:
+#
+# $$ p(\text{bolt}) = p(\text{object}) \cdot p(\text{bolt} \mid \text{object}) $$
+
+# %% [markdown]
+# Where do the numbers 25200 and 8400 come from? The network looks at three grids with cells of 8, 16 and 32 pixels:
+# $80^2 + 40^2 + 20^2 = 8400$ cells at 640 x 640. Anchor-free heads give each cell one candidate, anchor-based ones
+# three, one per anchor shape.
+#
+# **Predict.** Our model is anchor-free with 8 classes. What is its output's shape? On an image with a dozen parts, how
+# many of the 8400 candidates will score above 0.25? Ten, fifty, five hundred?
+#
+# *My guess:* …
+
+# %% tags=["demonstration"]
+image = read_image(dataset.images("test")[1])
+batch, _ = reference.preprocess([image])
+output = reference.infer(batch).copy()
+best = output[0, 4:].max(axis=0)
+print(f"output {output.shape} {output.dtype}; {(best > 0.25).sum()} candidates above 0.25")
+for name, row in zip(["center x", "center y", "width", "height", *class_names], output[0], strict=True):
+    print(f"{name:<9} {row.min():9.4f} to {row.max():9.4f}")
+score_maps(image, best)
+
+# %% [markdown]
+# Each map is one grid laid over the image: a bright cell is a candidate that is sure of itself. Two things are worth
+# seeing. A part lights up several neighbouring cells, often in two grids: every object is found many times, which is
+# what section 3 is about. And small parts glow in the fine grid, large ones in the coarse grid: that is what the three
+# grids are for.
+
+# %% [markdown]
+# ### Exercise 2: `lab5.decode`
+#
+# Write one function for all three heads. Two hints on things that raise no error. `reshape` is not `transpose`: it
+# keeps the numbers in their order and only breaks the lines elsewhere. And an engine with FP16 outputs hands you
+# `float16`, which between 256 and 512 knows quarters of a pixel only: convert before you compute. (12 points, about 25
+# minutes, difficulty 3 of 5. Not with the package's `decode`.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab5-decode", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def decode_head(output, layout, conf_threshold):
+    """Return the candidates of one image that score above the threshold, before suppression.
+
+    Args:
+        output: The head's output with a batch of one, float32 or float16, in the shape of the table above; with
+            any number of candidates and classes.
+        layout: "anchor_based", "anchor_free" or "end_to_end".
+        conf_threshold: A candidate is kept if its score is greater than this.
+
+    Returns:
+        `Detections(xyxy, scores, class_ids)` with (n, 4) boxes as left, top, right, bottom in pixels of the input,
+        computed in float32 or better, (n,) scores, and (n,) whole class ids, each candidate once, with its best class;
+        in any order. n may be 0: then the shapes are (0, 4), (0,) and (0,).
+
+    For example, an anchor-free candidate 10, 20, 4, 6, 0.1, 0.8 is the box 8, 17, 12, 23 of class 1 with score 0.8.
+    """
+    ### BEGIN SOLUTION
+    rows = output[0].astype(np.float32)
+    if layout == "anchor_free":
+        rows = rows.T
+    boxes, rest = rows[:, :4], rows[:, 4:]
+    if layout == "end_to_end":
+        scores, class_ids = rest[:, 0], rest[:, 1].astype(np.int64)
+    else:
+        if layout == "anchor_based":
+            rest = rest[:, :1] * rest[:, 1:]
+        scores, class_ids = rest.max(axis=1), rest.argmax(axis=1)
+        half = boxes[:, 2:] / 2
+        boxes = np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), axis=1)
+    keep = scores > conf_threshold
+    return Detections(boxes[keep], scores[keep], class_ids[keep])
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab5-decode-check", "locked": true, "points": 12, "schema_version": 3, "solution": false, "task": false}
+check("lab5.decode")
+
+# %% [markdown]
+# Your function, on the real output from above. On the left all 8400 scores; mind the logarithmic axis. Nearly all
+# candidates say "nothing here", as they should: that is why a good decoder looks at scores first and converts only the
+# few boxes that pass.
+
+# %% tags=["demonstration"]
+with using("lab5.decode"):
+    candidates = decode_head(output, "anchor_free", 0.25)
+    display(candidates_by_score(image, candidates, all_scores=best, conf_threshold=0.25))
+
+# %% [markdown]
+# **Try it.** What if the sigmoid is applied once more, because "networks give logits"? A score of 0.001 becomes
+# $1/(1 + e^{-0.001}) \approx 0.5$: everything passes.
+
+# %% tags=["demonstration"]
+twice = 1 / (1 + np.exp(-best))
+for threshold in (0.25, 0.5, 0.51, 0.7):
+    print(f"threshold {threshold:<4}: {(best > threshold).sum():5} pass, with a second sigmoid {(twice > threshold).sum():5}")
+
+# %% [markdown]
+# <details><summary><b>Check yourself:</b> a model has one class, and its output is (1, 300, 6). Which head is it?
+# </summary>
+#
+# The shape does not tell: $5 + 1 = 6$, so it may be an anchor-based head with 300 anchors as well as an end-to-end
+# head. The *number of candidates* helps: anchor-based heads have a multiple of 63 or 255 of them, end-to-end heads a
+# round number such as 300. If a program cannot tell it should ask rather than guess, as `detect_layout` of the package
+# does.
+# </details>
+#
+# <details><summary><b>Check yourself:</b> objectness is 0.3 and the best class 0.6. Is this a detection at threshold
+# 0.25?</summary>
+#
+# No: the score is $0.3 \cdot 0.6 = 0.18$. Whoever compares one of the factors alone finds objects that the network does
+# not claim. In mAP this hardly shows, because the order of the scores changes little; in production it does.
+# </details>
+
+# %% [markdown]
+# ## 3 · One box per object: non-maximum suppression
+#
+# How much two boxes cover the same thing is measured by their intersection over union:
+#
+# $$ \operatorname{IoU}(A, B) = \frac{|A \cap B|}{|A \cup B|} = \frac{|A \cap B|}{|A| + |B| - |A \cap B|} $$
+#
+# Greedy suppression takes the best box, removes every box *of the same class* whose IoU with it exceeds a threshold,
+# and goes on with the best of those that are left, until none is. The table of all IoUs shows what it has to do:
+# boxes of one object form a bright block, and one box of each block must survive.
+
+# %% tags=["demonstration"]
+found = decode(output, layout=OutputLayout.ANCHOR_FREE, conf_threshold=0.25)[0]
+overlaps = iou_matrix(found.xyxy, found.xyxy)
+overlap_table(found, overlaps, class_names=class_names, iou_threshold=0.5)
+
+# %% [markdown]
+# **Predict.** Count the bright blocks on the diagonal: so many boxes should be left. How many do you expect?
+#
+# *My guess:* …
+#
+# Three traps, before you write:
+#
+# - **A removed box removes nothing.** If A removes B, and B overlaps C, then C may still stay. The fashionable one-liner
+#   `~(iou > t).triu(1).any(0)` gets this wrong.
+# - **Classes are strangers.** A nut sits on a bolt: two objects, one place.
+# - **Coordinates are not pixel indices.** Code from the days of Fast R-CNN adds 1 to each width. With boxes of 6 pixels,
+#   this turns an IoU of 0.45 into one of 0.55.
+
+# %% [markdown]
+# And speed. With 300 candidates there are 45,000 pairs. A Python loop over pairs takes tens of milliseconds, longer
+# than the engine. Array operations compare one box with all others at once, so that Python runs a few lines per *kept*
+# box. The check below does not use a clock for this, which would depend on what else your machine does. It counts the
+# lines of Python that your function executes: with four times the boxes, these may become four times as many, but not
+# sixteen times.
+#
+# ### Exercise 3: `lab5.nms`
+#
+# (10 points, about 35 minutes, difficulty 4 of 5. You may use the package's tested `iou_matrix`, which lab 2 is about;
+# not the suppression of the package, torchvision or OpenCV.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab5-nms", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def nms(xyxy, scores, class_ids, iou_threshold):
+    """Return the indices of the boxes to keep, best first over all classes.
+
+    Args:
+        xyxy: (n, 4) float32 boxes: left, top, right, bottom. n may be 0.
+        scores: (n,) float32, all different.
+        class_ids: (n,) int64.
+        iou_threshold: A box is removed if its IoU with a kept box of its class is greater than this.
+
+    Returns:
+        (kept,) whole numbers, an array or a list; empty for no boxes.
+
+    For example, boxes [0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10] of one class with scores 0.6, 0.9, 0.3 give
+    [1, 2] at a threshold of 0.5.
+    """
+    ### BEGIN SOLUTION
+    overlaps = iou_matrix(xyxy, xyxy) > iou_threshold
+    overlaps &= class_ids[:, None] == class_ids[None, :]
+    alive = np.ones(len(scores), bool)
+    kept = []
+    for index in np.argsort(-scores):
+        if alive[index]:
+            kept.append(index)
+            alive &= ~overlaps[index]
+    return np.array(kept, np.int64)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab5-nms-check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+check("lab5.nms")
+
+# %% [markdown]
+# Suppression, round by round, with your function. Blue is the best box that is left, dashed orange what it removes,
+# white what waits for a later round, green what was kept before.
+
+# %% tags=["demonstration"]
+with using("lab5.nms"):
+    kept = [int(index) for index in nms(found.xyxy, found.scores, found.class_ids, 0.5)]
+    rounds, waiting = [], set(range(len(found)))
+    for place, index in enumerate(kept):
+        same = found.class_ids == found.class_ids[index]
+        removed = tuple(j for j in sorted(waiting - {index}) if same[j] and overlaps[index, j] > 0.5)
+        waiting -= {index, *removed}
+        rounds.append(SuppressionStep(index, removed, tuple(sorted(waiting)), tuple(kept[:place])))
+    print(f"{len(found)} candidates, {len(kept)} boxes kept")
+    display(suppression_steps(image, found, rounds, class_names=class_names))
+
+# %% [markdown]
+# The threshold is a statement about the world: how much may two *different* objects of a class overlap? On a belt with
+# parts side by side 0.5 is generous; in a heap of screws it removes real ones. Sweep it with your function and look at
+# both ends: duplicates return on the right, real neighbours disappear on the left.
+
+# %% tags=["demonstration"]
+with using("lab5.nms"):
+    truth = read_labels(dataset.labels_path(dataset.images("test")[1]), num_classes=len(class_names))
+    print(f"{len(truth.class_ids)} labelled parts")
+    for threshold in (0.05, 0.3, 0.5, 0.7, 0.9, 0.99):
+        count = len(nms(found.xyxy, found.scores, found.class_ids, threshold))
+        print(f"IoU threshold {threshold:<4}: {count:3} boxes  {'#' * count}")
+
+# %% [markdown]
+# <details><summary><b>Check yourself:</b> why do end-to-end heads need no suppression?</summary>
+#
+# They are trained so that only one candidate per object may score high: the loss punishes every second one. The price
+# is paid in training, not at inference, where a step with an unpredictable amount of work disappears. That is worth
+# much on devices that run everything in one graph.
+# </details>
+#
+# <details><summary><b>Check yourself:</b> some exports carry NMS inside the ONNX graph. Why do the labs leave it out?
+# </summary>
+#
+# Its output has a length that depends on the data, which engines handle by copies between device and host or by padding
+# to a maximum; INT8 calibration and layer comparison get harder; and thresholds become constants of the file. With few
+# candidates, suppression on the host takes well under a millisecond, as you will measure in part C.
+# </details>
 
 # %%
 # --- part B begins ---
