@@ -48,6 +48,7 @@ class EngineBuffers:
     Args:
         engine: A TensorRT engine; it must outlive this.
         batch: The largest batch there will be.
+        profiler: A `trt.IProfiler` that is told the time of every layer; it makes every inference slower.
 
     Raises:
         InputError: The engine cannot run this batch.
@@ -58,11 +59,13 @@ class EngineBuffers:
         >>> outputs = buffers.wait()  # doctest: +SKIP
     """
 
-    def __init__(self, engine: Any, batch: int) -> None:
+    def __init__(self, engine: Any, batch: int, *, profiler: Any = None) -> None:
         use_primary_context()
         trt: Any = activate().trt
         self._cuda: Any = require("pycuda.driver", purpose="manage GPU memory")
         self._context = engine.create_execution_context()
+        if profiler is not None:
+            self._context.profiler = profiler
         self._stream = self._cuda.Stream()
         self._host: dict[str, Array] = {}
         self._device: dict[str, Any] = {}
