@@ -175,9 +175,8 @@ def with_arrays(sweep, *, budget_ms, images_per_s):
     score = np.where((worst <= budget_ms) & (rates >= (images_per_s or 0)), rates, -np.inf)
     choice = None if np.isneginf(score).all() else batches[np.argmax(score)]
     columns = {"p99_ms": p99, "images_per_s": rates, "worst_ms": worst}
-    return {name: dict(zip(batches.tolist(), values, strict=True)) for name, values in columns.items()} | {
-        "batch": choice
-    }
+    table = {name: dict(zip(batches.tolist(), values, strict=True)) for name, values in columns.items()}
+    return {**table, "batch": choice}
 
 
 @right

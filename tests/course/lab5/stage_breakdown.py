@@ -118,9 +118,8 @@ def by_shares(stage_ms, *, warmup, engine_speedup, target_ms):
 @right
 def without_numpy(stage_ms, *, warmup, engine_speedup, target_ms):
     """The standard library's statistics."""
-    medians = {
-        name: statistics.median(float(value) for value in list(times)[warmup:]) for name, times in stage_ms.items()
-    }
+    kept = {name: [float(value) for value in times][warmup:] for name, times in stage_ms.items()}
+    medians = {name: statistics.median(times) for name, times in kept.items()}
     before = sum(medians.values())
     others = before - medians["inference"]
     needed = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -115,7 +116,7 @@ def _is_clear(drawn: dict, case: str) -> bool:
         return False
     if case == "too fast a camera":  # what keeps the budget falls behind
         return right is None and any(worst <= budget for _, _, worst in table.values())
-    if right is None or min(b / a for a, b in zip(rates, rates[1:], strict=False)) < 1.02:
+    if right is None or min(b / a for a, b in itertools.pairwise(rates)) < 1.02:
         return False
     mistakes = {
         "images in a folder": (
@@ -244,7 +245,7 @@ def _cause(seen: int, drawn: Mapping, table: Mapping[int, tuple[float, float, fl
         if seen == _by_median(sweep, budget, arriving):
             return f"Its median keeps the budget, but its tail does not: with the p99 it takes {worst:.1f} ms."
         if p99 <= budget:
-            return f"The p99 of {p99:.1f} ms keeps the budget, but not with the wait for the batch to fill: {worst:.1f} ms."
+            return f"Its p99 keeps the budget, but not with the wait for the batch to fill: {worst:.1f} ms."
         if p99 / seen <= budget:
             return f"It takes {worst:.1f} ms in the worst case: an image is done when its whole batch is."
         return f"It takes {worst:.1f} ms in the worst case. A budget that cannot be kept has to be said."

@@ -186,8 +186,7 @@ def test_bound_and_least_time(answer):
     ideas = {
         "These are seconds.": best / 1e3,
         "These are microseconds.": best * 1e3,
-        "Reading and computing go on at the same time: the longer of the two counts, not their sum.": transfer
-        + compute,
+        "Reading and computing go on at once: the longer of the two counts, not their sum.": transfer + compute,
         "At its peak the machine would need that; it does not get the operands so fast.": compute,
         "Memory would allow that; the arithmetic takes longer.": transfer,
     }

@@ -162,7 +162,7 @@ def test_needed_speedup_of_the_engine(answer):
             value is None,
             expected=f"None: the other stages alone take {total - medians['inference']:.2f} ms of {target:.2f} ms",
             seen=value,
-            misconception="A negative or endless speed-up is none. If the rest is slower than the target, no engine helps.",
+            misconception="If the rest alone is slower than the target, no engine helps: there is no such speed-up.",
         )
         return
     if value is None:
