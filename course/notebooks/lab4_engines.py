@@ -52,33 +52,604 @@
 #
 # | Part | Section | Exercise | Tier | Minutes | Points |
 # |---|---|---|---|---|---|
-# | A | 1 From graph to engine | `lab4.fp32_engine` | core | 25 | 8 |
-# | A | 2 Batches that vary | `lab4.dynamic_profile` | core | 20 | 9 |
-# | A | 3 Two ways to FP16 | `lab4.fp16_engines` | core | 25 | 8 |
+# | A | A1 From graph to engine | `lab4.fp32_engine` | core | 25 | 8 |
+# | A | A2 Batches that vary | `lab4.dynamic_profile` | core | 20 | 9 |
+# | A | A3 Two ways to FP16 | `lab4.fp16_engines` | core | 25 | 8 |
 # | B | … | (part B's rows) | | | 42 |
-# | C | 11 What did it build? | `lab4.read_inspector` | core | 25 | 8 |
-# | C | 12 Is it still right? | `lab4.compare_engines` | core | 25 | 8 |
-# | C | 13 The table you may show | `lab4.engine_table` | core | 20 | 7 |
+# | C | C1 What did it build? | `lab4.read_inspector` | core | 25 | 8 |
+# | C | C2 Is it still right? | `lab4.compare_engines` | core | 25 | 8 |
+# | C | C3 The table you may show | `lab4.engine_table` | core | 20 | 7 |
 # | – | Written question | choose an engine and defend it | core | 20 | 10 |
 
 # %%
 import json
+import re
+import time
+from collections import Counter
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import onnx
 import onnxruntime
+from IPython.display import Markdown, display
 from onnx import TensorProto, helper, numpy_helper
 
+from yolotrt_lab.data.datasets import prepare_dataset
+from yolotrt_lab.data.images import read_image
+from yolotrt_lab.detection.letterbox import preprocess
+from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.engines.platform import activate
+from yolotrt_lab.errors import EngineBuildError, InputError
+from yolotrt_lab.evaluation.average_precision import evaluate_detections
+from yolotrt_lab.evaluation.tolerance import TOLERANCES
+from yolotrt_lab.export.onnx_export import export_onnx
+from yolotrt_lab.figures.engine_layers import fusion_map, layers_by_precision
+from yolotrt_lab.figures.engine_tradeoff import Rung, accuracy_latency, tolerance_ladder
+from yolotrt_lab.figures.number_formats import number_formats
 from yolotrt_lab.grading import check, using, workspace
+from yolotrt_lab.precision.calibration import calibrate
+from yolotrt_lab.precision.calibration_images import ImageBatches
+from yolotrt_lab.precision.fp16 import convert_to_fp16
+from yolotrt_lab.precision.qdq import quantize_onnx
+from yolotrt_lab.report.schema import PlatformInfo
+from yolotrt_lab.runtimes.accuracy import MAP_CONFIG, detect_split
+from yolotrt_lab.runtimes.detector import open_detector
+from yolotrt_lab.runtimes.open import open_runtime
+from yolotrt_lab.types import Precision
 
+# %% [markdown]
+# The next cell decides what this lab runs on: TensorRT on an NVIDIA GPU if both are there, otherwise the emulation, which
+# then says so in one line. Only after it may `tensorrt` be imported.
+
+# %%
 platform = activate()
+
 import tensorrt as trt
+
+print(f"TensorRT {trt.__version__} on {platform.device_name}")
 
 # %% [markdown]
 # # Part A · Building engines
+#
+# Before anything can be built there must be something to build from. The next cell draws a small set of test images and
+# exports the course's own detector, a YOLOv5n trained on machine parts, to ONNX at 320 × 320 pixels with a dynamic
+# batch: lab 3 in two lines. Both are kept in the course's workspace, so this takes a while only once.
+
+# %% tags=["demonstration"]
+lab_folder = workspace() / "lab4"
+fp32_onnx = lab_folder / "model.fp32.onnx"
+dataset = prepare_dataset(
+    "parts", root=workspace() / "datasets" / "lab4", counts={"train": 32, "test": 40}, image_hw=(320, 320)
+)
+if not fp32_onnx.exists():
+    export_onnx("base", fp32_onnx, image_size=320)
+detector_graph = onnx.load(fp32_onnx)
+print(f"{fp32_onnx.name}: {len(detector_graph.graph.node)} nodes, {fp32_onnx.stat().st_size / 2**20:.1f} MiB")
+print(f"test images: {len(dataset.images('test'))} of {', '.join(dataset.class_names)}")
+
+# %% [markdown]
+# ## A1 · From graph to engine
+#
+# An ONNX graph is a list of operators. Running it as written means: read a tensor from memory, apply one operator, write
+# the result back, 262 times. For most of these operators the arithmetic is nothing; the traffic is everything. A SiLU
+# after a convolution ($y = x \cdot \sigma(x)$) takes two nodes, and each reads and writes the whole tensor again:
+#
+# $$\text{extra traffic} = 2 \text{ nodes} \times (\text{read} + \text{write}) \times C \cdot H \cdot W \times 4 \text{ bytes}$$
+#
+# For the first convolution of this detector (16 channels of 160 × 160) that is 6.6 MB per image that nobody needs: the
+# values were in the processor's registers a moment ago. Saving such trips is the first thing an engine builder does.
+
+# %% [markdown]
+# **The builder's work, in order.** *Parse*: ONNX becomes TensorRT's own network. *Simplify*: constants are folded, dead
+# branches removed. *Fuse*: neighbours that can share one pass become one layer. *Choose*: for each layer several kernels
+# ("tactics") exist, and the builder times them on this very device, at the sizes you promise. *Plan*: buffers get their
+# places in memory, and everything is serialized into one file, the plan.
+#
+# Two consequences follow from *choose*. An engine belongs to the device and the TensorRT version it was built with: it
+# is a compiled program, not a model file. And a build is not exactly repeatable: two kernels that are equally fast may
+# win on different days, and round differently. So you keep the ONNX file and rebuild; you never treat a plan as the
+# source.
+
+# %% [markdown]
+# ### Predict
+#
+# The next cell counts the detector's nodes by operator. Look at the counts and ask which of them can share a pass. Then
+# write down: how many *layers* will the engine have? You will count them in part C.
+
+# %% tags=["demonstration"]
+operator_counts = Counter(node.op_type for node in detector_graph.graph.node)
+for operator, count in operator_counts.most_common():
+    print(f"{operator:12s} {count:4d}  {'█' * (count // 2)}")
+
+# %%
+my_guess_layers = 200  # your guess: into how many layers will 262 nodes be fused?
+
+# %% [markdown]
+# ### Five objects
+#
+# | object | what it is for | how it says no |
+# |---|---|---|
+# | `trt.Logger`, or your own `ILogger` | hears everything the others have to say | — |
+# | `trt.Builder(logger)` | makes the others, and in the end the plan | returns `None` |
+# | `builder.create_network(flags)` | the network, still empty | — |
+# | `trt.OnnxParser(network, logger)` | fills the network from ONNX | returns `False`, keeps a list of errors |
+# | `builder.create_builder_config()` | what you allow: memory, flags, profiles, verbosity | −1, or `False`, by method |
+#
+# Read the last column again. TensorRT is a C++ library, and its Python API hardly ever raises. It *returns* its refusal
+# and tells the reason to the logger. Code that ignores return values does not crash where it went wrong, but three
+# steps later, with a message about something else. Most of this part is about reading these answers.
+
+# %% [markdown]
+# A logger that prints is fine while you watch. A program wants to *keep* the messages, so that its errors can quote them.
+# That takes a subclass of `ILogger`. One line in it looks redundant and is not: without the explicit call of
+# `trt.ILogger.__init__`, the C++ half of the object does not exist, and Python raises a `TypeError`.
+
+# %%
+class LogKeeper(trt.ILogger):
+    """Keeps TensorRT's warnings and errors instead of printing them."""
+
+    def __init__(self):
+        trt.ILogger.__init__(self)
+        self.messages = []  # (severity, text), oldest first
+
+    def log(self, severity, msg):
+        if int(severity) <= int(trt.ILogger.WARNING):  # the smaller, the more severe
+            self.messages.append((severity.name, msg))
+
+    def errors(self):
+        return "\n".join(text for severity, text in self.messages if "ERROR" in severity)
+
+
+# %% [markdown]
+# Now watch two refusals, with nothing done about them. First a graph with an operator that TensorRT does not know; then
+# the detector itself, whose batch is dynamic, with nothing said about the sizes to expect.
+
+# %% tags=["demonstration"]
+logger = LogKeeper()
+builder = trt.Builder(logger)
+unknown = helper.make_graph(
+    [helper.make_node("Wobble", ["x"], ["y"], name="/neck/Wobble", domain="my.lab")],
+    "unknown",
+    [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+)
+parser = trt.OnnxParser(builder.create_network(), logger)
+print("parse returned", parser.parse(helper.make_model(unknown).SerializeToString()))
+print("the parser keeps", parser.num_errors, "error(s); the first:", parser.get_error(0), sep="\n")
+
+# %% tags=["demonstration"]
+logger = LogKeeper()
+builder = trt.Builder(logger)
+network = builder.create_network()
+parser = trt.OnnxParser(network, logger)
+print("parse returned", parser.parse_from_file(str(fp32_onnx)))
+plan = builder.build_serialized_network(network, builder.create_builder_config())
+print("the build returned", plan)
+print("and told the logger:", logger.errors(), sep="\n")
+
+# %% [markdown]
+# ### Exercise · `lab4.fp32_engine`
+#
+# *Core · difficulty 3/5 · 25 minutes · 8 points*
+#
+# Write the function that every later step rests on: from an ONNX file to the bytes of an FP32 plan, with each failure
+# turned into an error that tells its reason. Three kinds of failure must be told apart, because a caller reacts to them
+# in different ways: no such file; a model that cannot be parsed (*every* reason, so that one repair is enough); and a
+# build that gives `None`.
+#
+# Two settings belong to it. `ProfilingVerbosity.DETAILED`, or the inspector will later show names only. And TF32 off:
+# on recent GPUs `BuilderFlag.TF32` is on by default and lets "FP32" convolutions multiply with 10-bit mantissas. That is
+# often a fine choice, but this engine is the yardstick for the others.
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-fp32_engine", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def build_fp32(onnx_path: Path) -> bytes:
+    """Build an FP32 engine from an ONNX file and return its plan.
+
+    The engine is built with detailed profiling verbosity and without TF32. A `LogKeeper` listens.
+
+    Raises:
+        FileNotFoundError: There is no file at `onnx_path`; the message names it.
+        EngineBuildError: TensorRT cannot parse the model; the message holds every error of the parser, each with the
+            node's name where there is one (`str(parser.get_error(i))` has it all).
+        EngineBuildError: The build gave None; the message holds the errors that were logged.
+
+    Example:
+        plan = build_fp32(Path("model.onnx"))
+        Path("model.engine").write_bytes(plan)
+    """
+    ### BEGIN SOLUTION
+    if not onnx_path.is_file():
+        raise FileNotFoundError(f"There is no ONNX file at {onnx_path}")
+    logger = LogKeeper()
+    builder = trt.Builder(logger)
+    network = builder.create_network()
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx_path)):
+        reasons = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineBuildError(f"TensorRT cannot parse {onnx_path.name}.", got="; ".join(reasons))
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.clear_flag(trt.BuilderFlag.TF32)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineBuildError(f"TensorRT cannot build {onnx_path.name}.", got=logger.errors())
+    return bytes(plan)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-fp32_engine-check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("lab4.fp32_engine")
+
+# %% [markdown]
+# Now give your function the real detector. If it reports as it should, the error below tells what the next section is
+# about.
+
+# %% tags=["demonstration"]
+with using("lab4.fp32_engine"):
+    try:
+        print(len(build_fp32(fp32_onnx)), "bytes")
+    except EngineBuildError as error:
+        print(error)
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>Why does the builder want a device at all? Could it not build for any GPU?</summary>
+#
+# It times kernels on the device to choose among them. Without a device there is nothing to time (and the real
+# `trt.Builder` cannot even be made). Cross-building exists for some platforms, and "hardware compatible" engines give up
+# some speed for running on several generations.
+# </details>
+#
+# <details><summary>A colleague caches plans by the name of the ONNX file. What will go wrong?</summary>
+#
+# The file changes and its name does not; TensorRT is updated; the job moves to another GPU. In the first case the old
+# network runs silently. The key has to hold the hash of the ONNX file, TensorRT's version, the device and the options.
+# That is what `yolotrt build` writes beside each plan.
+# </details>
+
+# %% [markdown]
+# ## A2 · Batches that vary
+#
+# The detector's input is $(N, 3, 320, 320)$ with $N$ left open; TensorRT shows it as −1. Kernels are chosen by timing,
+# and nothing can be timed at size −1. So you make a promise, an **optimization profile**, with three shapes per input:
+#
+# - **min** and **max**: outside of these the engine refuses to run. Memory is planned for *max*.
+# - **opt**: the shape that kernels are timed at. The engine is correct everywhere between min and max, and fast here.
+#
+# A wide promise is not free. Intermediate tensors need space for the largest batch, whether it ever comes or not, and a
+# kernel that is only valid for batch 1 may not be used. If you serve single frames and, at night, batches of 32, build
+# two engines, or one engine with two profiles.
+
+# %% [markdown]
+# ### Predict
+#
+# An engine for batches up to 1 needs some memory for intermediate tensors. How much more does one for batches up to 4
+# need, and one for up to 8, if all you ever run is batch 1? Guess the factors, then run the cell. (It uses the package's
+# `build_engine`: the steps of your function, plus profile, file and provenance.)
+
+# %% tags=["demonstration"]
+for max_batch in (1, 4, 8):
+    options = EngineOptions(precision=Precision.FP32, max_batch=max_batch)
+    built = build_engine(fp32_onnx, lab_folder / f"up-to-{max_batch}.engine", options=options)
+    mib = built.report.device_memory_bytes / 2**20
+    print(f"up to {max_batch}: {mib:5.1f} MiB for intermediate tensors  {'█' * round(mib)}")
+
+# %% [markdown]
+# Nothing is shared between the images of a batch, so the memory grows in proportion to the *largest* batch. On a GPU that
+# many processes share, a careless `max=32` is what pushes the neighbours out.
+#
+# **Three ways to get it wrong**, each with its own kind of "no":
+#
+# | mistake | who says no | how |
+# |---|---|---|
+# | no profile, or an input forgotten in it | the builder | `build_serialized_network` returns `None` |
+# | min > opt, opt > max | the configuration | `add_optimization_profile` returns −1, and the profile is *not there* |
+# | a shape outside at run time | the context | `set_input_shape` returns `False`, and *keeps the shape it had* |
+#
+# The third is the nastiest. Whoever ignores that `False` runs the old shape on the new data, and gets numbers.
+
+# %% [markdown]
+# ### Exercise · `lab4.dynamic_profile`
+#
+# *Core · difficulty 3/5 · 20 minutes · 9 points*
+#
+# Write a class that builds an engine for a range of batches and answers, for each batch, which shapes come out. It must
+# work for networks with several inputs (some of which may have a fixed batch), and it must turn all three refusals into
+# errors at the place where they happen. To ask for output shapes you need an *execution context*: the engine knows the
+# promise, the context knows the present shapes.
+#
+# ```python
+# engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
+# context = engine.create_execution_context()
+# context.set_input_shape("images", (2, 3, 320, 320))   # True or False
+# context.get_tensor_shape("output0")                   # (2, 12, 2100)
+# ```
+#
+# `engine.num_io_tensors`, `get_tensor_name(i)`, `get_tensor_mode(name)` and `get_tensor_shape(name)` list what there is.
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-dynamic_profile", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class BatchEngine:
+    """An FP32 engine for batches from `min_batch` to `max_batch`, tuned for `opt_batch`.
+
+    The batch is the first dimension. Every input whose batch is dynamic gets the profile; all other dimensions are fixed
+    by the model. Detailed verbosity and no TF32, as before.
+
+    Attributes:
+        plan: The plan, as bytes.
+
+    Raises:
+        InputError: The three numbers cannot be a profile, or the model has no input with a dynamic batch.
+        EngineBuildError: The model cannot be parsed or built; the message holds the reasons.
+    """
+
+    def __init__(self, onnx_path: Path, *, min_batch: int, opt_batch: int, max_batch: int) -> None:
+        ### BEGIN SOLUTION
+        self._range = (min_batch, max_batch)
+        self._logger = LogKeeper()
+        builder = trt.Builder(self._logger)
+        network = builder.create_network()
+        parser = trt.OnnxParser(network, self._logger)
+        if not parser.parse_from_file(str(onnx_path)):
+            reasons = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+            raise EngineBuildError(f"TensorRT cannot parse {onnx_path}.", got="; ".join(reasons))
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        config.clear_flag(trt.BuilderFlag.TF32)
+        inputs = [network.get_input(index) for index in range(network.num_inputs)]
+        dynamic = [tensor for tensor in inputs if tensor.shape[0] == -1]
+        if not dynamic:
+            raise InputError(f"{onnx_path} has a fixed batch.", expected="a dynamic batch", got=tuple(inputs[0].shape))
+        profile = builder.create_optimization_profile()
+        for tensor in dynamic:
+            rest = tuple(tensor.shape)[1:]
+            profile.set_shape(tensor.name, (min_batch, *rest), (opt_batch, *rest), (max_batch, *rest))
+        if config.add_optimization_profile(profile) < 0:
+            raise InputError("No profile.", expected="min <= opt <= max", got=(min_batch, opt_batch, max_batch))
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            raise EngineBuildError(f"TensorRT cannot build {onnx_path}.", got=self._logger.errors())
+        self.plan = bytes(plan)
+        self._engine = trt.Runtime(self._logger).deserialize_cuda_engine(self.plan)
+        self._context = self._engine.create_execution_context()
+        ### END SOLUTION
+
+    def output_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every output for a batch, by name.
+
+        Raises:
+            InputError: The batch is outside the range; the message tells least and greatest. The engine stays usable.
+        """
+        ### BEGIN SOLUTION
+        engine, shapes = self._engine, {}
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        for name in names:
+            shape = tuple(engine.get_tensor_shape(name))
+            is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+            if is_input and shape[0] == -1 and not self._context.set_input_shape(name, (batch, *shape[1:])):
+                low, high = self._range
+                raise InputError(f"Batch {batch} is outside the profile.", expected=f"{low} to {high}", got=batch)
+        for name in names:
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT:
+                shapes[name] = tuple(self._context.get_tensor_shape(name))
+        return shapes
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-dynamic_profile-check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
+check("lab4.dynamic_profile")
+
+# %% [markdown]
+# Your class on the real detector: the batch of the output follows the batch of the input, up to four, and five is refused.
+
+# %% tags=["demonstration"]
+with using("lab4.dynamic_profile"):
+    batch_engine = BatchEngine(fp32_onnx, min_batch=1, opt_batch=2, max_batch=4)
+    for batch in (1, 4, 5):
+        try:
+            print(f"batch {batch}:", batch_engine.output_shapes(batch))
+        except InputError as error:
+            print(f"batch {batch}:", error.one_line)
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>The engine runs at batch 1 although the profile was made with min = opt = max = 8. True or false?</summary>
+#
+# False. It runs batch 8 and nothing else. "An engine for the largest batch" is not an engine for all smaller ones.
+# </details>
+#
+# <details><summary>An exported model says (1, 3, 640, 640), and you want batches up to 8. Is a profile enough?</summary>
+#
+# No. The 1 is part of the network, often inside reshapes deep in the head as well. Export again with a dynamic batch
+# (lab 3); a profile can only narrow what the graph leaves open.
+# </details>
+
+# %% [markdown]
+# ## A3 · Two ways to FP16
+#
+# Half the bits means half the memory traffic, and on a GPU's tensor cores several times the arithmetic. What it costs is
+# resolution. A floating-point number with $m$ stored mantissa bits counts, around a value $x$, in steps of
+#
+# $$\Delta(x) = 2^{\lfloor \log_2 |x| \rfloor - m} \qquad m = 23 \text{ (FP32)},\ 10 \text{ (FP16)},\ 7 \text{ (BF16)}$$
+#
+# so rounding moves a value by up to $\Delta/2$, which is a *relative* error of at most $2^{-m-1}$: 0.05 % for FP16, 0.4 %
+# for BF16. BF16 spends its other bits on range: it reaches as far as FP32, while FP16 ends at 65504.
+#
+# **Predict:** which of a detector's values suffer more in FP16, its scores or its pixel coordinates?
+
+# %% tags=["demonstration"]
+number_formats({"1: scores end here": 1.0, "320: largest pixel": 320.0})
+
+# %% [markdown]
+# Around 320, FP16 counts in quarters of a pixel, BF16 in whole pixels, two at a time. A coordinate that is *computed* in
+# BF16 can therefore be off by a pixel however good the network is. Scores near 1 are rounded by 0.0002 in FP16, which
+# nobody notices. This is why good conversions keep the last few nodes, the ones that turn logits into pixels, in FP32
+# (`convert_to_fp16` of this course does): they cost next to no time.
+
+# %% [markdown]
+# ### Permit, or command
+#
+# **By flag (TensorRT 10 only).** The graph stays FP32, and `config.set_flag(trt.BuilderFlag.FP16)` *permits* half
+# precision. The builder takes it where its timing says that it is faster. You do not learn where, unless you look.
+#
+# **By type (10 and 11).** The graph itself says which tensor is float16: weights are stored as float16, and `Cast` nodes
+# stand where types meet. The network is created *strongly typed*, and now the types are a command: the builder may fuse
+# and choose kernels, but not change a type.
+#
+# TensorRT 11 has removed the flags; every network is strongly typed there. The trap is in the middle: wrappers that set
+# the flag "if it exists" quietly build FP32 on TensorRT 11, the file is called `model_fp16.engine`, and nobody wonders
+# why it is not faster. So the rule of this course: **a precision is what the inspector shows, not what was asked for.**
+
+# %% [markdown]
+# ### When the processor has no FP16
+#
+# A build on a machine without FP16 arithmetic is a good example for the rule. Most CPUs have none, but many have BF16.
+# There the emulation runs what you asked to be FP16 in BF16, which is honest reduced precision with a coarser mantissa,
+# and the inspector says BF16. All checks of this lab, and all tolerances, go by what really ran.
+
+# %% [markdown]
+# ### Exercise · `lab4.fp16_engines`
+#
+# *Core · difficulty 4/5 · 25 minutes · 8 points*
+#
+# Do it both ways. First the graph: write a function that returns the float16 version of a small FP32 model. Inputs and
+# outputs keep their names and stay float32, so that no caller has to change. You need three things: weights (floats in
+# initializers *and* in `Constant` nodes) become float16; a `Cast` to float16 behind every input; a `Cast` back to float32
+# in front of every output.
+#
+# Beware of operators that demand float32 for an input that is not data. `Resize` is the one you will meet: look up the
+# types of its inputs (`X`, `roi`, `scales`, `sizes`) in
+# [ONNX's list of operators](https://onnx.ai/onnx/operators/onnx__Resize.html).
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-fp16_graph", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def fp16_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of an FP32 model that computes in float16, with float32 inputs and outputs of the same names.
+
+    The nodes stay in an order in which they can run. `numpy_helper.to_array` and `numpy_helper.from_array` convert
+    between ONNX tensors and arrays, `helper.make_node("Cast", [a], [b], name=..., to=TensorProto.FLOAT16)` makes a cast,
+    and `graph.node.insert(0, node)` puts it in front.
+    """
+    ### BEGIN SOLUTION
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    kept = {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
+    tensors = [tensor for tensor in graph.initializer if tensor.name not in kept]
+    tensors += [entry.t for node in graph.node if node.op_type == "Constant" for entry in node.attribute]
+    for tensor in tensors:
+        if tensor.data_type == TensorProto.FLOAT:
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    for value in [*graph.input, *graph.output]:
+        for node in graph.node:
+            node.input[:] = [f"{name}_fp16" if name == value.name else name for name in node.input]
+            node.output[:] = [f"{name}_fp16" if name == value.name else name for name in node.output]
+    for value in graph.input:
+        cast = helper.make_node("Cast", [value.name], [f"{value.name}_fp16"], to=TensorProto.FLOAT16)
+        cast.name = f"{value.name}/Cast"
+        graph.node.insert(0, cast)
+    for value in graph.output:
+        cast = helper.make_node("Cast", [f"{value.name}_fp16"], [value.name], to=TensorProto.FLOAT)
+        cast.name = f"{value.name}/Cast"
+        graph.node.append(cast)
+    del graph.value_info[:]  # remembered types of tensors in between: no longer true
+    return made
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Then the engines. One function, two routes: `typed=False` sets the flag on an ordinary network of the FP32 graph;
+# `typed=True` writes the float16 graph to `fp16_path` and builds a strongly typed network from that file. (A strongly
+# typed network with a precision flag is a contradiction, and TensorRT refuses it.)
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-fp16_engines", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def build_fp16(onnx_path: Path, *, typed: bool, fp16_path: Path) -> bytes:
+    """Build a half precision engine of an FP32 ONNX file and return its plan; detailed verbosity, as before.
+
+    Args:
+        onnx_path: The FP32 model.
+        typed: By the types of the graph (True), or by the builder flag (False).
+        fp16_path: Where the typed route writes the float16 graph; the other route writes nothing.
+
+    Raises:
+        InputError: The flag was asked for, and this TensorRT has none: `trt.BuilderFlag` lacks `FP16`.
+        EngineBuildError: The model cannot be parsed or built; the message holds the reasons.
+    """
+    ### BEGIN SOLUTION
+    if not typed and not hasattr(trt.BuilderFlag, "FP16"):
+        raise InputError(f"TensorRT {trt.__version__} has no FP16 flag.", fix="Put the types into the graph.")
+    if typed:
+        onnx.save(fp16_graph(onnx.load(onnx_path)), fp16_path)
+    logger = LogKeeper()
+    builder = trt.Builder(logger)
+    strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(strongly_typed if typed else 0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(fp16_path if typed else onnx_path)):
+        reasons = [str(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineBuildError(f"TensorRT cannot parse {onnx_path}.", got="; ".join(reasons))
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not typed:
+        config.set_flag(trt.BuilderFlag.FP16)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineBuildError(f"TensorRT cannot build {onnx_path}.", got=logger.errors())
+    return bytes(plan)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-fp16_engines-check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("lab4.fp16_engines")
+
+# %% [markdown]
+# Now the real detector, by the package's own conversion, which keeps the decode in FP32. The report is the inspector's:
+# what was asked for, and what runs.
+
+# %% tags=["demonstration"]
+fp16_onnx = lab_folder / "model.fp16.onnx"
+conversion = convert_to_fp16(fp32_onnx, fp16_onnx)
+print(f"{len(conversion.converted)} nodes in FP16, {len(conversion.kept)} kept in FP32, {conversion.cast_count} casts")
+options = EngineOptions(precision=Precision.FP16, max_batch=4)
+built = build_engine(fp16_onnx, lab_folder / "fp16.engine", options=options)
+print(f"asked for {built.report.requested_precision}, runs {built.report.executed_precision}")
+print(*built.report.warnings, sep="\n")
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>Your FP16 engine gives NaN for some images, FP32 never does. What do you look for?</summary>
+#
+# A value beyond 65504 somewhere inside: an exponential, a square, a sum over many elements. Mark intermediate tensors as
+# outputs and look at their ranges in FP32. Keep the node that overflows in FP32, or use BF16, whose range is that of
+# FP32.
+# </details>
+#
+# <details><summary>An engine built with the FP16 flag is as slow as FP32, and the inspector shows FP32. Bug?</summary>
+#
+# Not necessarily: a flag permits. Perhaps the builder found FP32 kernels faster for these sizes. On TensorRT 11 it is
+# the certain outcome: the flag was never set, because it does not exist.
+# </details>
+
+# %% [markdown]
+# ### Stretch · tactics and the timing cache (ungraded)
+#
+# Timing tactics is what makes builds on a GPU slow: minutes for a detector. The results can be kept in a **timing
+# cache**, so that the next build of the same layers on the same device is quick, and chooses the same kernels: the one
+# practical way to repeatable builds. Two facts to remember: the cache is valid for one device and TensorRT version, and
+# it speeds up the *build*, never the engine.
+
+# %% tags=["demonstration"]
+cache = lab_folder / "timing.cache"
+cache.unlink(missing_ok=True)
+for attempt in ("empty cache", "filled cache"):
+    options = EngineOptions(precision=Precision.FP32, max_batch=4, timing_cache=cache)
+    built = build_engine(fp32_onnx, lab_folder / "fp32.engine", options=options)
+    print(f"{attempt}: {built.seconds:.1f} s; {cache.name} now has {cache.stat().st_size / 1024:.0f} KiB")
+if platform.kind == "emulated":
+    print("The emulation notes its kernels in the cache but does not time them: expect no difference here.")
 
 # %% [markdown]
 # # Part B · Quantization
@@ -95,9 +666,576 @@ import tensorrt as trt
 
 # %% [markdown]
 # # Part C · Reading and comparing
+#
+# You can build FP32, FP16 and INT8 engines now. From here on the question is another one: what *are* they, are they still
+# right, and what did you gain? Three instruments answer it: the inspector, the tolerance ladder, and an honest table.
+#
+# The next cell builds the three engines of the real detector that this part is about, by the package's tested functions,
+# so that it does not depend on your answers. The INT8 model gets its Q/DQ nodes from 32 training images; its other layers
+# are FP16.
+
+# %% tags=["demonstration"]
+int8_onnx = lab_folder / "model.int8.onnx"
+if not int8_onnx.exists():
+    calibration_batches = ImageBatches(dataset.images("train"), input_hw=(320, 320))
+    quantize_onnx(fp32_onnx, int8_onnx, table=calibrate(fp32_onnx, calibration_batches), base=Precision.FP16)
+builds = {}
+for name, model_path in {"FP32": fp32_onnx, "FP16": fp16_onnx, "INT8": int8_onnx}.items():
+    options = EngineOptions(precision=Precision(name.lower()), max_batch=4)
+    builds[name] = build_engine(model_path, lab_folder / f"{name.lower()}.engine", options=options)
+    print(f"{name}: built in {builds[name].seconds:.1f} s, {builds[name].path.stat().st_size / 2**20:.1f} MiB")
+
+# %% [markdown]
+# ## C1 · What did it build?
+#
+# The builder does not tell what it decided, but the engine does. Its **inspector** lists the layers in the order in
+# which they run, each with the types and layouts of what it reads and writes, the kernel that was chosen, and, under
+# `Metadata`, the ONNX nodes that it does. Here is one convolution of the INT8 engine, as it comes.
+
+# %% tags=["demonstration"]
+def inspector_text(plan_path):
+    """Return what an engine's inspector says, as JSON."""
+    runtime = trt.Runtime(LogKeeper())
+    engine = runtime.deserialize_cuda_engine(plan_path.read_bytes())
+    return engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+
+
+int8_layers = json.loads(inspector_text(builds["INT8"].path))["Layers"]
+print(json.dumps(next(layer for layer in int8_layers if layer["LayerType"] == "Convolution"), indent=1))
+
+# %% [markdown]
+# **How to read it.** The *name* joins the ONNX nodes that the layer stands for, but it is written for people: Q/DQ nodes
+# are left out of it, and a copy ("Reformatting CopyNode for … to /model.0/conv/Conv") carries the name of the layer it
+# feeds. `Metadata` is the reliable field: `[ONNX Layer: …]` for each node, separated by the control character `\u001e`.
+#
+# The *precision* of a convolution is the type of what it multiplies, so of its **first input**. Outputs mislead: an
+# INT8 convolution in front of an FP16 layer writes FP16, and one with a fused residual Add also reads FP16, as a second
+# input.
+#
+# The format differs between versions. TensorRT 10 tells layout and type in one text, 11 in two fields; and where 10
+# lists `Bindings`, 11 has `I/O Tensors`:
+#
+# | | a tensor's type |
+# |---|---|
+# | 10 | `"Format/Datatype": "Channel major Int8 format"` |
+# | 11 | `"Format": "Channel major"`, `"Datatype": "Int8"` |
+
+# %% [markdown]
+# And if an engine was built without `ProfilingVerbosity.DETAILED`, every entry of `Layers` is just a text: a name.
+# Nothing can be proven from that, and a function that reads such an engine should say so instead of finding "no fused
+# layers".
+#
+# **Self-check before you write:** your guess from A1, and the truth.
+
+# %% tags=["demonstration"]
+layer_counts = {name: len(build.report.layers) for name, build in builds.items()}
+print(f"your guess: {my_guess_layers}; nodes in the FP32 graph: {len(detector_graph.graph.node)}")
+for name, count in layer_counts.items():
+    fused = sum(layer.is_fused for layer in builds[name].report.layers)
+    copies = sum(layer.kind == "Reformat" for layer in builds[name].report.layers)
+    print(f"{name}: {count} layers, {fused} of them do several nodes, {copies} only convert or copy")
+
+# %% [markdown]
+# ### Exercise · `lab4.read_inspector`
+#
+# *Core · difficulty 3/5 · 25 minutes · 8 points*
+#
+# Write the function that proves claims about an engine. It gets the inspector's JSON, from TensorRT 10 or 11, and the
+# names of the graph's compute nodes (convolutions and matrix products), and it finds out which nodes were fused and what
+# each compute node runs in. A node that no layer mentions gets `None`: it was not proven, so it is not guessed.
+#
+# The cases of the check come from engines that were really built, by both versions of the API; some of their nodes have
+# names that tempt you to search for words.
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-read_inspector", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def read_inspector(text: str, compute_nodes: list[str]) -> dict:
+    """Find out from an inspector's JSON what was fused, and what the compute nodes run in.
+
+    Args:
+        text: What `get_engine_information(LayerInformationFormat.JSON)` returned, from TensorRT 10 or 11.
+        compute_nodes: Names of the graph's convolutions and matrix products.
+
+    Returns:
+        A dict with
+        "fused": for every layer that does more than one ONNX node, the list of its nodes (Q/DQ nodes are nodes too);
+        "precision": for every name in `compute_nodes`, "fp32", "fp16", "bf16" or "int8": the type of the first input
+            of the layer that does the node; None if no layer does it;
+        "int8_share": the share of "int8" among the compute nodes whose precision is known, from 0 to 1.
+
+    Raises:
+        InputError: The layers are only names: the engine was built without detailed verbosity.
+    """
+    ### BEGIN SOLUTION
+    layers = json.loads(text)["Layers"]
+    if not all(isinstance(layer, dict) for layer in layers):
+        raise InputError("The inspector tells layer names only.", fix="Build with ProfilingVerbosity.DETAILED.")
+    fused, precision = [], dict.fromkeys(compute_nodes)
+    for layer in layers:
+        nodes = re.findall(r"\[ONNX Layer: ([^\]]*)\]", layer["Metadata"])
+        if len(nodes) > 1:
+            fused.append(nodes)
+        for node in nodes:
+            if node in precision:
+                first = layer["Inputs"][0]
+                words = (first.get("Format/Datatype") or first["Datatype"]).lower().split()
+                precision[node] = next((word for word in words if word in ("fp32", "fp16", "bf16", "int8")), None)
+    known = [value for value in precision.values() if value is not None]
+    return {"fused": fused, "precision": precision, "int8_share": known.count("int8") / max(len(known), 1)}
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-read_inspector-check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("lab4.read_inspector")
+
+# %% [markdown]
+# Your function on the real engines. First the **fusion map**: the graph's nodes, with those that share a layer on one
+# band. In FP32 you see SiLU (Sigmoid and Mul) disappear into its convolution. In INT8 the Q/DQ nodes are swallowed too,
+# and that is the point of them: they are not executed as nodes; they *tell* the builder that the convolution between
+# them may multiply integers.
+
+# %% tags=["demonstration"]
+def nodes_of(path):
+    return [(node.name, node.op_type) for node in onnx.load(path).graph.node]
+
+
+compute_nodes = [name for name, operator in nodes_of(fp32_onnx) if operator in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
+with using("lab4.read_inspector"):
+    readings = {name: read_inspector(inspector_text(build.path), compute_nodes) for name, build in builds.items()}
+    display(fusion_map(nodes_of(fp32_onnx), readings["FP32"]["fused"], title="FP32: what was fused into one layer"))
+
+# %% tags=["demonstration"]
+with using("lab4.read_inspector"):
+    display(fusion_map(nodes_of(int8_onnx), readings["INT8"]["fused"], title="INT8: what was fused into one layer"))
+
+# %% [markdown]
+# Then the precisions. Each column is one convolution, from the input on the left to the head on the right. **Predict:**
+# which convolutions of the INT8 engine are not INT8, and who decided that?
+
+# %% tags=["demonstration"]
+info = PlatformInfo(platform.kind, platform.tensorrt_version, platform.device_name)
+with using("lab4.read_inspector"):
+    display(layers_by_precision({name: reading["precision"] for name, reading in readings.items()}, platform=info))
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>Why are some of the last convolutions not INT8?</summary>
+#
+# Nobody put Q/DQ nodes in front of them: the quantizer leaves the head's last convolutions in higher precision, because
+# errors there go straight into boxes and scores. In the explicit route the graph decides; the builder did as it was told.
+# </details>
+#
+# <details><summary>The INT8 engine has more layers than the FP32 engine. Is that bad?</summary>
+#
+# Look at what they are: conversions between INT8 and the higher precision. Each costs a pass over memory. A few are the
+# price of mixed precision; many of them mean that Q/DQ nodes stand in unlucky places, and eat up what INT8 gains.
+# </details>
+
+# %% [markdown]
+# ## C2 · Is it still right?
+#
+# "The boxes look the same" is not a verdict. One reference is enough for all engines: **ONNX Runtime in FP32** on the same
+# input. Each engine is as good as its distance from that output, $a$ (actual) against $e$ (expected):
+#
+# $$\text{relative } L_2 = \frac{\lVert a - e \rVert}{\lVert e \rVert} \qquad
+# \text{cosine} = \frac{a \cdot e}{\lVert a \rVert\, \lVert e \rVert}$$
+#
+# They see different things. The relative error sees size and direction, but forgives a small wrong part beside a large
+# right one. The cosine sees direction only: it is blind to scale. So both are needed, on boxes and scores *apart*: box
+# coordinates are in the hundreds, scores below one, and in one common norm the scores weigh nothing.
+
+# %% [markdown]
+# ### Predict
+#
+# The next cell spoils a real output in four ways. For each, guess which of the three numbers will notice: the cosine of
+# the whole tensor, its relative error, or the relative error of the scores alone.
+
+# %% tags=["demonstration"]
+frames = [preprocess(read_image(path), input_hw=(320, 320))[0] for path in dataset.images("test")[:8]]
+with open_runtime(fp32_onnx) as reference_runtime:
+    reference = np.concatenate([reference_runtime.infer({"images": frame})["output0"] for frame in frames])
+spoiled = {name: reference.astype(np.float64) for name in ("all × 1.1", "scores × 0.5", "two classes swapped", "BF16")}
+spoiled["all × 1.1"] *= 1.1
+spoiled["scores × 0.5"][:, 4:] *= 0.5
+spoiled["two classes swapped"][:, [4, 5]] = spoiled["two classes swapped"][:, [5, 4]]
+spoiled["BF16"] = (reference.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+print(f"{'':22}cosine (all)   rel. L2 (all)   rel. L2 (scores)")
+for name, actual in spoiled.items():
+    norm = np.linalg.norm
+    cosine = np.vdot(actual, reference) / norm(actual) / norm(reference)
+    whole, scores = (norm((actual - reference)[:, s:]) / norm(reference[:, s:]) for s in (0, 4))
+    print(f"{name:22}{cosine:12.6f}   {whole:13.5f}   {scores:16.5f}")
+
+# %% [markdown]
+# Halved scores would lose every detection below 0.5, and the whole tensor's cosine is 1.000000. Swapped classes turn
+# bolts into nuts; in the whole tensor's error they are smaller than BF16's honest rounding.
+#
+# **The ladder.** How much is too much depends on what really ran. FP32 engines differ from ONNX Runtime only in the
+# order of sums; INT8 has 256 levels. A single limit would either pass bugs in FP32 or fail honest INT8. So each
+# precision has a row of its own, and the row is chosen by what the *inspector* shows, never by the engine's name.
+
+# %% tags=["demonstration"]
+print("precision   relative L2   cosine")
+for precision, limits in TOLERANCES.items():
+    print(f"{precision.upper():9}   at most {limits.relative_l2:<6g} at least {limits.cosine:g}")
+
+# %% [markdown]
+# **The order of the checks** matters. Shape first: numbers at different places cannot be compared. Then type: who reads
+# float16 bytes as float32 gets noise. Then finiteness: any comparison with NaN is false, so `error > limit` lets NaN
+# pass. Then the claim: an "INT8" engine that runs FP32 has excellent numbers. Only then the two measures.
+
+# %% [markdown]
+# ### Exercise · `lab4.compare_engines`
+#
+# *Core · difficulty 3/5 · 25 minutes · 8 points*
+#
+# Write the judge for three engines at once. Output and reference have the shape (N, 4 + classes, anchors): rows 0 to 3
+# are boxes, the others scores. Measure boxes and scores apart; the worse of the two counts, for each measure. The first
+# check that fails gives the reason.
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-compare_engines", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def judge_engines(reference: np.ndarray, engines: dict, tolerances: dict) -> dict:
+    """Judge engines against ONNX Runtime's FP32 output by the tolerance ladder.
+
+    Args:
+        reference: (N, 4 + classes, anchors) float32: boxes in rows 0 to 3, scores below.
+        engines: By the precision each engine claims ("fp32", "fp16", "int8"): a dict with "output", an array, and
+            "executed", the precision that the inspector found ("fp32", "fp16", "bf16", "int8").
+        tolerances: By precision: a dict with "relative_l2", the most allowed, and "cosine", the least allowed.
+
+    Returns:
+        By claimed precision a dict with "passed" (bool), "reason", "relative_l2" and "cosine". The reason is the first
+        of these that applies: "shape", "dtype", "not finite" (then both measures are None); "precision" (it runs in
+        something else than claimed; only BF16 may stand for FP16); "relative_l2", "cosine" (beyond the limit for what
+        executed); otherwise "ok". Measures are the worse of boxes and scores; the cosine with a zero vector is 0.
+    """
+    ### BEGIN SOLUTION
+    verdicts = {}
+    for claimed, engine in engines.items():
+        output, executed = engine["output"], engine["executed"]
+        reason, relative_l2, cosine = "", None, None
+        if output.shape != reference.shape:
+            reason = "shape"
+        elif output.dtype != reference.dtype:
+            reason = "dtype"
+        elif not np.isfinite(output).all():
+            reason = "not finite"
+        else:
+            relative_l2, cosine = measure_parts(output, reference)
+            limits = tolerances[executed]
+            if executed != claimed and (claimed, executed) != ("fp16", "bf16"):
+                reason = "precision"
+            elif relative_l2 > limits["relative_l2"]:
+                reason = "relative_l2"
+            else:
+                reason = "cosine" if cosine < limits["cosine"] else "ok"
+        verdicts[claimed] = {"passed": reason == "ok", "reason": reason, "relative_l2": relative_l2, "cosine": cosine}
+    return verdicts
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-compare_engines-measures", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def measure_parts(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """Return relative L2 error and cosine, each the worse of boxes and scores. (Use it in `judge_engines`, if you like.)
+
+    Compute in float64: a float32 sum over hundreds of thousands of squares loses digits of its own.
+    """
+    ### BEGIN SOLUTION
+    errors, cosines = [], []
+    for rows in (slice(0, 4), slice(4, None)):
+        a, e = actual[:, rows].astype(np.float64).ravel(), expected[:, rows].astype(np.float64).ravel()
+        lengths = np.linalg.norm(a) * np.linalg.norm(e)
+        errors.append(float(np.linalg.norm(a - e) / np.linalg.norm(e)))
+        cosines.append(float(a @ e / lengths) if lengths else 0.0)
+    return max(errors), min(cosines)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-compare_engines-check", "locked": true, "points": 8, "schema_version": 3, "solution": false, "task": false}
+check("lab4.compare_engines")
+
+# %% [markdown]
+# Your judge on the three real engines and eight test images. What does the INT8 engine's place on its rung tell you about
+# how much room is left for mistakes in calibration?
+
+# %% tags=["demonstration"]
+runtimes = {name: open_runtime(build.path) for name, build in builds.items()}
+outputs = {
+    name.lower(): {
+        "output": np.concatenate([runtime.infer({"images": frame})["output0"] for frame in frames]),
+        "executed": str(builds[name].report.executed_precision),
+    }
+    for name, runtime in runtimes.items()
+}
+ladder = {str(p): {"relative_l2": t.relative_l2, "cosine": t.cosine} for p, t in TOLERANCES.items()}
+with using("lab4.compare_engines"):
+    verdicts = judge_engines(reference, outputs, ladder)
+    for claimed, verdict in verdicts.items():
+        print(claimed, verdict)
+
+# %% tags=["demonstration"]
+with using("lab4.compare_engines"):
+    rungs = [
+        Rung(name, outputs[name]["executed"], verdict["relative_l2"], ladder[outputs[name]["executed"]]["relative_l2"])
+        for name, verdict in verdicts.items()
+    ]
+    display(tolerance_ladder(rungs))
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>An FP32 engine fails its rung with a relative error of 0.002. Name two suspects.</summary>
+#
+# TF32 (its multiplications have FP16's mantissa), and a preprocessing that is slightly different on the two sides. A
+# wrong graph usually differs by much more.
+# </details>
+#
+# <details><summary>An INT8 engine passes the ladder on raw outputs. Why still compute mAP?</summary>
+#
+# The ladder compares tensors, most of whose anchors are background. Whether the few that matter survive thresholds and
+# NMS is only seen at the end. And mAP alone would not do either: it can stay while scores shift, and then a threshold
+# chosen before no longer fits.
+# </details>
+
+# %% [markdown]
+# ## C3 · The table you may show
+#
+# Now the numbers that a decision will rest on. Each column of such a table has a dishonest twin:
+#
+# | honest | its twin | why the twin lies |
+# |---|---|---|
+# | median, and 99th percentile, after warm-up | the mean of all runs | one hiccup moves it; the first runs happen once |
+# | ratio to the FP32 *engine* | "3× faster" than PyTorch | mixes compiler and precision |
+# | mAP drop against ONNX Runtime FP32, signed | the drop against the FP32 engine, or none | shared errors vanish |
+# | what the inspector found | the file's name | see C1 |
+# | an empty place where something failed | 0, or no row | 0 ms is the best latency of all |
+
+# %% [markdown]
+# ### Exercise · `lab4.engine_table`
+#
+# *Core · difficulty 2/5 · 20 minutes · 7 points*
+#
+# Turn raw measurements into the rows of that table.
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-engine_table", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def engine_table(measurements: dict) -> list[dict]:
+    """Return the rows of an honest table, in the order of the measurements.
+
+    Args:
+        measurements: A dict with "reference" and "baseline", each the name of a model, and "models": by name a dict with
+            "executed" (what the inspector found), "map50_95" (None if it could not be measured), "bytes" (of the file),
+            "build_s" (None where nothing is built), "latency_ms" (every sample in order, possibly none), and "warmup"
+            (how many samples at the start do not count).
+
+    Returns:
+        One dict per model, none left out, with "name", "executed", "map50_95", "build_s" as they are, and
+        "drop": the reference's mAP minus this model's, in mAP points, negative where it is better;
+        "size_mib": in MiB, of 2**20 bytes;
+        "median_ms", "p99_ms": of the samples after the warm-up (99th percentile as np.percentile gives it);
+        "time_ratio": this median over the baseline's, under 1 where it is faster.
+        What cannot be computed is None.
+    """
+    ### BEGIN SOLUTION
+    models = measurements["models"]
+    counted = {name: model["latency_ms"][model["warmup"] :] for name, model in models.items()}
+    medians = {name: float(np.median(samples)) if samples else None for name, samples in counted.items()}
+    best, base = models[measurements["reference"]]["map50_95"], medians[measurements["baseline"]]
+    rows = []
+    for name, model in models.items():
+        score, median = model["map50_95"], medians[name]
+        row = {key: model[key] for key in ("executed", "map50_95", "build_s")}
+        rows.append(
+            {
+                "name": name,
+                **row,
+                "drop": None if score is None or best is None else best - score,
+                "size_mib": model["bytes"] / 2**20,
+                "median_ms": median,
+                "p99_ms": float(np.percentile(counted[name], 99)) if counted[name] else None,
+                "time_ratio": None if median is None or base is None else median / base,
+            }
+        )
+    return rows
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-engine_table-check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("lab4.engine_table")
+
+# %% [markdown]
+# Now measure. Accuracy first, on the 40 test images, with the settings that mAP is defined for (a very low confidence
+# threshold). Then latency: the four models take turns, frame by frame, so that a slow spell of the machine hits all of
+# them alike. The first samples are kept in the raw data; your function knows how many do not count.
+
+# %% tags=["demonstration"]
+model_paths = {"ONNX Runtime FP32": fp32_onnx, **{f"{name} engine": build.path for name, build in builds.items()}}
+found = {}
+for name, path in model_paths.items():
+    with open_detector(path, config=MAP_CONFIG) as detector:
+        found[name] = detect_split(detector, dataset, split="test")
+    print(f"{name}: mAP50-95 {found[name].metrics().map50_95:.3f}")
+
+# %% tags=["demonstration"]
+timed = {name: open_runtime(path, batch=1) if path.suffix == ".engine" else open_runtime(path) for name, path in model_paths.items()}
+latency_ms = {name: [] for name in timed}
+for _ in range(70):
+    for name, runtime in timed.items():
+        started = time.perf_counter()
+        runtime.infer({"images": frames[0]})
+        latency_ms[name].append(1e3 * (time.perf_counter() - started))
+models = {
+    name: {
+        "executed": str(runtime.executed_precision),
+        "map50_95": found[name].metrics().map50_95,
+        "bytes": model_paths[name].stat().st_size,
+        "build_s": builds[name.split()[0]].seconds if name.endswith("engine") else None,
+        "warmup": 10,
+        "latency_ms": latency_ms[name],
+    }
+    for name, runtime in timed.items()
+}
+measurements = {"reference": "ONNX Runtime FP32", "baseline": "FP32 engine", "models": models}
+
+# %% [markdown]
+# **Your table**, from your function.
+
+# %% tags=["demonstration"]
+with using("lab4.engine_table"):
+    rows = engine_table(measurements)
+    lines = ["| model | runs | mAP50-95 | drop | MiB | build s | median ms | p99 ms | time to FP32 |", "|---" * 9 + "|"]
+    for row in rows:
+        build_s = "–" if row["build_s"] is None else f"{row['build_s']:.1f}"
+        lines.append(
+            f"| {row['name']} | {row['executed'].upper()} | {row['map50_95']:.3f} | {row['drop']:+.4f} "
+            f"| {row['size_mib']:.1f} | {build_s} | {row['median_ms']:.1f} | {row['p99_ms']:.1f} | {row['time_ratio']:.2f} |"
+        )
+    display(Markdown("\n".join([*lines, "", f"*{info.timing_label}; 40 test images, 320 × 320, batch 1*"])))
+
+# %% [markdown]
+# **How sure is the drop?** Forty images are a small sample; other forty would give another mAP. To see how much of the
+# drop is chance, draw forty images with replacement, again and again, and compute the *difference* on each draw. (The
+# difference, because both engines see the same images: what makes the draw easy or hard cancels out.)
+
+# %% tags=["demonstration"]
+def map_of_draw(split, drawn):
+    truths, boxes = ([items[index] for index in drawn] for items in (split.ground_truth, split.detections))
+    return evaluate_detections(truths, boxes, class_names=split.class_names).map50_95
+
+
+rng = np.random.default_rng(0)
+draws = [rng.integers(0, 40, size=40) for _ in range(60)]
+expected_map = [map_of_draw(found["ONNX Runtime FP32"], drawn) for drawn in draws]
+for name in ("FP16 engine", "INT8 engine"):
+    drops = [e - map_of_draw(found[name], drawn) for e, drawn in zip(expected_map, draws, strict=True)]
+    low, high = np.quantile(drops, [0.025, 0.975])
+    print(f"{name}: drop {models['ONNX Runtime FP32']['map50_95'] - models[name]['map50_95']:+.4f}, "
+          f"95 % of the draws between {low:+.4f} and {high:+.4f}")
+
+# %% [markdown]
+# **Accuracy against latency**, with the demands of a product drawn in: no more than three quarters of the FP32 engine's
+# time, at most 0.01 below the reference. Only the shaded part of the plane is of use to it. The whiskers end at the 99th
+# percentile: a median inside with a whisker that sticks out means that some frames come too late.
+
+# %% tags=["demonstration"]
+with using("lab4.engine_table"):
+    baseline_ms = next(row["median_ms"] for row in rows if row["name"] == "FP32 engine")
+    best_map = rows[0]["map50_95"]
+    display(accuracy_latency(rows, budget_ms=round(0.75 * baseline_ms, 1), floor=round(best_map - 0.01, 3), platform=info))
+
+# %% tags=["demonstration"]
+for runtime in [*runtimes.values(), *timed.values()]:
+    runtime.close()
+
+# %% [markdown]
+# **Check yourself**
+#
+# <details><summary>INT8 takes 0.5 of FP32's time here. What will it take on an NVIDIA GPU?</summary>
+#
+# Unknown. These are CPU timings of an emulation. Precisions and accuracy are real, and the method carries over; the
+# ratio does not. On a large GPU a network as small as this one may gain nothing from INT8 at batch 1, because it is bound
+# by launching kernels, not by arithmetic.
+# </details>
+#
+# <details><summary>The INT8 engine's file is a third of FP32's. Why not a quarter?</summary>
+#
+# Not everything in a plan is INT8 weights: scales per channel, biases, the layers that stay in higher precision, and the
+# plan's own description of layers and memory.
+# </details>
 
 # %% [markdown]
 # # Written question
+#
+# *10 points · 20 minutes · graded by a person, by the rubric below*
+#
+# A packing line puts bolts, nuts and washers into bags; a camera counts what falls in. Today the FP32 engine just keeps
+# pace with the belt. From next month the belt runs **a third faster**: a frame must be done in **three quarters of the
+# FP32 engine's median time**, and a frame that is late is lost. A bag with a wrong count that reaches a customer costs
+# about 40 €; a recount because of a doubtful score costs 10 seconds. The machine on the line is the one you measured on.
+#
+# **Choose between your FP16 and your INT8 engine, and defend the choice with evidence from this notebook**, in 200 to 300
+# words. Address: whether each engine is what it claims to be; what each does to speed, including the slow frames; what
+# each does to accuracy, and how sure that is; and what would make you change your mind.
+
+# %% [markdown] nbgrader={"grade": false, "grade_id": "lab4-written-rubric", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# **Rubric** (10 points)
+#
+# | criterion | points |
+# |---|---|
+# | **Decision.** One engine is chosen, and the choice follows from the product's demands (deadline, price of a wrong count), not from "INT8 is fastest". | 2 |
+# | **Proof.** The inspector's finding (what runs, and how much of it) and the ladder's verdict are given for the chosen engine. | 2 |
+# | **Speed.** Median *and* tail are compared with the deadline, as ratios of the same session, with the platform named. | 2 |
+# | **Accuracy.** The signed drop against ONNX Runtime is given with its uncertainty, and weighed by what an error costs. | 2 |
+# | **Limits.** States what the evidence does not show (few images, this machine, threshold) and what would change the decision. | 2 |
+
+# %% [markdown] nbgrader={"grade": true, "grade_id": "lab4-written", "locked": false, "points": 10, "schema_version": 3, "solution": true, "task": false}
+# *Model answer, with the numbers of a two-core AMD EPYC, TensorRT emulated.*
+#
+# I choose the **FP16 engine**. Both are what they should be: the inspector shows all 76 convolutions of the FP16 engine in
+# reduced precision (BF16, since this processor has no FP16), and 69 of 76 in INT8 in the other, the rest being the head
+# that was left out on purpose. Both pass the ladder against ONNX Runtime: FP16 at 0.024 of 0.05 allowed for BF16, INT8 at
+# 0.13 of 0.15. INT8 passes with little room: a slightly worse calibration would fail.
+#
+# Speed: the deadline is 0.75 of the FP32 engine's median. FP16 takes 0.6 in the median, and its 99th percentile stays
+# below 0.75 as well; INT8 takes 0.5. Both meet the deadline, so being faster still earns nothing here: a belt does not
+# pay for frames it does not send. (CPU timings of an emulation, but of the machine that will be on the line.)
+#
+# Accuracy: the drop is about 0.002 mAP for FP16 and 0.003 for INT8; on redrawn images, each interval includes zero. So
+# accuracy does not separate them in mAP. But a wrong count costs 40 €, a doubtful score 10 seconds, and INT8 moves scores
+# about five times as far as FP16 does, while the confidence threshold was chosen for FP32 scores. With nothing to gain,
+# I do not take that risk.
+#
+# What the evidence does not show: 40 drawn images are not the line's camera; mAP is not the count. I would change my mind
+# if FP16's 99th percentile exceeded the deadline on the line's machine under load, if the belt became faster still, or
+# if counts on a day of real bags agreed between INT8 and FP32.
 
 # %% [markdown]
 # # Recap
+#
+# We have:
+#
+# - **built** engines from ONNX with every refusal turned into an error, because TensorRT returns its "no" and does not
+#   raise it;
+# - **promised** a range of batches in a profile, and met the three ways in which the promise can fail;
+# - **lowered** the precision by permission (a flag) and by command (types in the graph), and seen that only the second is
+#   sure, and the only one left in TensorRT 11;
+# - **quantized** by hand, from a scale and a rounding to thresholds, calibrators, Q/DQ graphs and sensitive layers;
+# - **proven** what was built: fused nodes and executed precisions, from the inspector's own words;
+# - **judged** engines by what really ran, boxes and scores apart, shape and finiteness first;
+# - **reported** it in a table whose columns do not flatter anybody.
+#
+# In lab 5 these engines go to work: memory, streams, pre- and postprocessing, and the profile of a whole pipeline.
+
+# %% [markdown]
+# ## Further reading
+#
+# - NVIDIA, TensorRT 10.16: [precision control](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/inference-library/precision-control.html)
+#   and [engine tools](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/inference-library/engine-tools.html), which
+#   describes the inspector.
+# - NVIDIA, [IOptimizationProfile](https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer/Core/OptimizationProfile.html),
+#   and [working with quantized types](https://docs.nvidia.com/deeplearning/tensorrt/10.11.0/inference-library/work-quantized-types.html).
+# - NVIDIA, [debugging accuracy with Polygraphy](https://github.com/NVIDIA/TensorRT/blob/main/tools/Polygraphy/how-to/debug_accuracy.md):
+#   bisecting to the layer where an engine leaves its reference.
+# - ONNX, [operators and their types](https://onnx.ai/onnx/operators/).
+# - Jacob et al., [Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference](https://arxiv.org/abs/1712.05877) (2018).
+# - Wu et al., [Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation](https://arxiv.org/abs/2004.09602) (2020).
+# - Micikevicius et al., [Mixed Precision Training](https://arxiv.org/abs/1710.03740) (2018): why FP16 needs care with range.

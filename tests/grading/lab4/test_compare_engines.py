@@ -31,7 +31,7 @@ EXERCISE = Exercise(
         "yolotrt_lab.evaluation.tensor_agreement.compare_tensors",
         "yolotrt_lab.evaluation.tensor_agreement.compare_yolo_outputs",
     ),
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/performance/best-practices.html",
+    reading="https://github.com/NVIDIA/TensorRT/blob/main/tools/Polygraphy/how-to/debug_accuracy.md",
 )
 
 

@@ -29,7 +29,7 @@ EXERCISE = Exercise(
     cases=(*_GOOD, _ORDER, _BAKED),
     hidden=(_ONE, _TWO, _ORDER),
     forbidden=("yolotrt_lab.engines.build.build_engine",),
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-dynamic-shapes.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer/Core/OptimizationProfile.html",
 )
 
 

@@ -34,7 +34,7 @@ EXERCISE = Exercise(
         "yolotrt_lab.precision.fp16.convert_to_fp16",
         "yolotrt_lab.precision.casting.cast_graph_to_fp16",
     ),
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/advanced.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/inference-library/precision-control.html",
 )
 
 

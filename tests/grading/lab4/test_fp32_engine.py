@@ -27,7 +27,7 @@ EXERCISE = Exercise(
     cases=(*_GOOD, _UNKNOWN, _CUT, _MISSING, _OPEN),
     hidden=("small detector", _UNKNOWN, _OPEN),
     forbidden=("yolotrt_lab.engines.build.build_engine",),
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/python-api-docs.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/api/python-api.html",
 )
 
 

@@ -34,7 +34,7 @@ EXERCISE = Exercise(
     cases=(*_READABLE, _NAMES_ONLY),
     hidden=(_MISLEADING, _HALF_11, _INT8_10, _INT8_11, _ABSENT),
     forbidden=("yolotrt_lab.engines.inspect.report_from_json",),
-    reading="https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/engine-tools.html",
+    reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/inference-library/engine-tools.html",
 )
 
 
