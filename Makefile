@@ -35,8 +35,9 @@ bench: setup ## Run the benchmarks of benchmarks/
 	  echo "== $$file"; $(PYTHON) "$$file" $(ARGS); \
 	done
 
-lab: setup ## Open JupyterLab in this folder
-	@$(PYTHON) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: setup ## Open JupyterLab on the labs
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/course/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  $(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/labs $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 notebooks: setup ## Build solutions/ and labs/ from the scripts in course/notebooks
 	@$(PYTHON) scripts/build_notebooks.py
