@@ -1,0 +1,269 @@
+"""JupyterLab as people use it: a student works and hands in, an instructor grades, in the system's Chromium.
+
+Set YOLOTRT_SCREENSHOTS to a folder to keep what the browser showed.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+ROOT = Path(__file__).parents[2]
+LAB = "lab1_environment"
+EXERCISE = "lab1.honest_benchmark"
+TOKEN = "a-test"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A copy of the course, so that nobody's work is touched."""
+    root = tmp_path_factory.mktemp("course")
+    shutil.copy(ROOT / "nbgrader_config.py", root)
+    for folder in ("solutions", "labs"):
+        shutil.copytree(ROOT / folder / LAB, root / folder / LAB)
+    shutil.copy(ROOT / "labs" / "nbgrader_config.py", root / "labs")
+    shutil.copytree(ROOT / "course" / "jupyter", root / "course" / "jupyter")
+    return root
+
+
+@pytest.fixture(scope="module")
+def environment(course):
+    home = course.parent / f"{course.name}-home"
+    home.mkdir()
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_CONFIG_PATH": str(course / "course" / "jupyter"),
+        "YOLOTRT_WORKSPACE": str(home / "workspace"),
+        "YOLOTRT_GRADING_SUITE": str(ROOT / "tests" / "grading"),
+    }
+
+
+@pytest.fixture(scope="module")
+def server(course, environment):
+    """JupyterLab as `make lab` starts it; yields its address."""
+    for command in ("generate_assignment", "release_assignment"):
+        nbgrader = [sys.executable, "-m", "nbgrader", command, LAB]
+        subprocess.run(nbgrader, cwd=course, env=environment, check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    options = ["--no-browser", "--allow-root", f"--port={port}", f"--IdentityProvider.token={TOKEN}"]
+    log = (course.parent / f"{course.name}.log").open("wb")
+    with log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options], cwd=course, env=environment, stdout=log, stderr=log
+        )
+        try:
+            wait_for(address, process)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_for(address, process):
+    for _ in range(240):
+        assert process.poll() is None, "JupyterLab ended at its start"
+        try:
+            with urllib.request.urlopen(f"{address}/api"):
+                return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail("JupyterLab did not start")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
+    page.set_default_timeout(90_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def screenshot(page, tmp_path):
+    """Keep what the page shows under a name."""
+    folder = Path(os.environ.get("YOLOTRT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: page.screenshot(path=folder / f"{name}.png")
+
+
+def open_notebook(page, server, path):
+    page.goto(f"{server}/lab/tree/{path}?token={TOKEN}&reset")
+    page.locator(".jp-Notebook").wait_for()
+    wait_until_idle(page)
+
+
+def wait_until_idle(page):
+    page.wait_for_timeout(500)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=300_000)
+
+
+def menu(page, title, item):
+    page.locator(".lm-MenuBar-itemLabel", has_text=title).click()
+    page.locator(".lm-Menu-item").get_by_text(item, exact=True).click()
+
+
+def cell_with(page, text):
+    return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
+
+
+def write(page, cell, source):
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source)
+
+
+def run_check(page, exercise):
+    """Run the check cell and return what its table says."""
+    cell = cell_with(page, f'check("{exercise}")')
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    wait_until_idle(page)
+    return cell.locator(".jp-OutputArea").inner_text()
+
+
+def answer_of(course, exercise, folder="solutions"):
+    import nbformat
+
+    book = nbformat.read(course / folder / LAB / f"{LAB}.ipynb", as_version=4)
+    grade_id = exercise.replace(".", "-", 1)
+    return next(cell.source for cell in book.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+
+
+def test_a_student_works_validates_and_hands_in(page, server, course, screenshot):
+    open_notebook(page, server, f"labs/{LAB}/{LAB}.ipynb")
+    screenshot("01-opened")
+    menu(page, "Run", "Run All Cells")
+    wait_until_idle(page)
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    table = cell_with(page, f'check("{EXERCISE}")').locator(".jp-OutputArea")
+    table.scroll_into_view_if_needed()
+    assert "waiting for you" in table.inner_text()
+    screenshot("02-run-all")
+
+    release, solution = answer_of(course, EXERCISE, "labs"), answer_of(course, EXERCISE)
+    answer = cell_with(page, release.splitlines()[0])
+    stub = release[: release.index("raise NotImplementedError()")]
+    write(page, answer, stub + "return 0.0")
+    page.keyboard.press("Control+Enter")
+    said = run_check(page, EXERCISE)
+    assert "not there yet" in said
+    assert "Expected" in said
+    screenshot("03-check-fails")
+
+    write(page, answer, solution)
+    page.keyboard.press("Control+Enter")
+    assert "solved" in run_check(page, EXERCISE)
+    screenshot("04-check-passes")
+
+    page.keyboard.press("Control+s")
+    page.locator(".jp-Toolbar").get_by_text("Validate", exact=True).click()
+    dialog = page.locator(".jp-Dialog")
+    dialog.get_by_text("Validation Results").wait_for()
+    assert f'check("{EXERCISE}")' not in dialog.inner_text()
+    assert 'check("lab1.' in dialog.inner_text()
+    screenshot("05-validated")
+    dialog.get_by_role("button", name="Ok").click()
+
+    menu(page, "Nbgrader", "Assignment List")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("There are no submitted assignments.").wait_for(state="hidden")
+    screenshot("06-submitted")
+    assert len(list((course / "course" / "exchange" / "yolotrt" / "inbound").iterdir())) == 1
+
+
+def test_an_instructor_collects_grades_and_returns_feedback(page, server, course, screenshot):
+    page.goto(f"{server}/lab?token={TOKEN}&reset")
+    page.locator(".lm-MenuBar-itemLabel", has_text="Nbgrader").wait_for()
+    menu(page, "Nbgrader", "Formgrader")
+    form = page.frame_locator("iframe")
+
+    def press(place):
+        form.locator(f"td.{place} a").first.click()
+        box = form.locator(".modal-content").filter(has_text="Log Output").last
+        box.wait_for(timeout=300_000)
+        said = box.inner_text()
+        assert "Success" in said, said[-3000:]
+        box.get_by_role("button", name="OK").click()
+        box.wait_for(state="hidden")
+
+    press("collect")
+    form.locator("td.num-submissions a").get_by_text("1").wait_for()
+    screenshot("07-collected")
+    form.locator("td.num-submissions a").click()
+    form.locator("td.autograde a").first.wait_for()
+    press("autograde")
+    form.get_by_text("graded", exact=False).first.wait_for()
+    screenshot("08-graded")
+    press("generate-feedback")
+    (feedback,) = (course / "course" / "feedback").glob(f"*/{LAB}/*.html")
+
+    page.goto(f"file://{feedback}")
+    text = page.inner_text("body")
+    assert "solved" in text
+    assert "waiting for you" in text
+    screenshot("09-feedback")
+    page.screenshot(path=Path(os.environ.get("YOLOTRT_SCREENSHOTS", course)) / "10-feedback-whole.png", full_page=True)
+
+
+def test_the_labs_are_readable_in_the_dark(page, server, course, screenshot):
+    open_notebook(page, server, f"labs/{LAB}/{LAB}.ipynb")
+    menu_theme(page, "JupyterLab Dark")
+    page.locator("body[data-jp-theme-light='false']").wait_for()
+    cell_with(page, "from yolotrt_lab.grading import").locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    run_check(page, EXERCISE)
+    table = cell_with(page, f'check("{EXERCISE}")').locator(".jp-OutputArea")
+    table.scroll_into_view_if_needed()
+    screenshot("11-dark")
+    colour = table.locator("td").nth(1).evaluate("cell => getComputedStyle(cell).color")
+    red, green, blue = (int(part) for part in colour.strip("rgba()").split(",")[:3])
+    assert min(red, green, blue) > 120, colour
+    menu_theme(page, "JupyterLab Light")
+
+
+def menu_theme(page, name):
+    page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
+    page.locator(".lm-Menu-item", has_text="Theme").first.hover()
+    page.locator(".lm-Menu-item").get_by_text(name, exact=True).click()
+
+
+def test_an_instructor_opens_a_script_as_a_notebook(page, server, course, screenshot):
+    (course / "course" / "notebooks").mkdir()
+    shutil.copy(ROOT / "course" / "notebooks" / f"{LAB}.py", course / "course" / "notebooks")
+    page.goto(f"{server}/lab/tree/course/notebooks?token={TOKEN}&reset")
+    page.locator(".jp-DirListing-item", has_text=f"{LAB}.py").click(button="right")
+    page.get_by_role("menuitem", name="Open With").hover()
+    page.locator(".lm-Menu-item").get_by_text("Jupytext Notebook", exact=True).click()
+    page.locator(".jp-Notebook").wait_for()
+    assert page.locator(".jp-CodeCell").count() > 5
+    screenshot("12-script-as-notebook")
