@@ -61,7 +61,10 @@
 # | | the written recommendation | core | 3 of 5 | 30 | 10 |
 
 # %%
+from functools import partial
+
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
@@ -71,11 +74,20 @@ from yolotrt_lab.data.labels import read_labels
 from yolotrt_lab.data.parts import draw_part_image
 from yolotrt_lab.detection.boxes import iou_matrix
 from yolotrt_lab.detection.decode import OutputLayout, decode
-from yolotrt_lab.detection.letterbox import LetterboxTransform, input_xyxy_from_image_xyxy, letterbox
+from yolotrt_lab.detection.letterbox import (
+    LetterboxTransform,
+    image_xyxy_from_input_xyxy,
+    input_xyxy_from_image_xyxy,
+    letterbox,
+)
+from yolotrt_lab.detection.nms import class_aware_nms
 from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.engines.platform import activate
+from yolotrt_lab.evaluation.average_precision import evaluate_detections
+from yolotrt_lab.evaluation.tolerance import TOLERANCES, compare_detections
 from yolotrt_lab.export.onnx_export import export_onnx
-from yolotrt_lab.figures.letterboxing import letterbox_panels, ways_back
+from yolotrt_lab.figures.dominance import difference_cloud, verdict_plot
+from yolotrt_lab.figures.letterboxing import input_planes, letterbox_panels, ways_back
 from yolotrt_lab.figures.suppression import (
     SuppressionStep,
     candidates_by_score,
@@ -88,11 +100,17 @@ from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.calibration_images import ImageBatches
 from yolotrt_lab.precision.fp16 import convert_to_fp16
 from yolotrt_lab.precision.qdq import quantize_onnx
+from yolotrt_lab.profiling.interleave import measure_interleaved
+from yolotrt_lab.report.plots.examples import ExampleImage, example_grid
+from yolotrt_lab.report.plots.tradeoff import TradeoffPoint, precision_speed
 from yolotrt_lab.report.schema import PlatformInfo
-from yolotrt_lab.runtimes.detector import open_detector
+from yolotrt_lab.runtimes.accuracy import MAP_CONFIG, detect_split
+from yolotrt_lab.runtimes.detector import detector_from_runtime, open_detector
+from yolotrt_lab.runtimes.open import open_runtime
 from yolotrt_lab.system import usable_cores
 from yolotrt_lab.types import Detections, Precision
 
+plt.switch_backend("inline")  # figures appear below their cells
 platform = activate()
 
 # %% [markdown]
@@ -136,7 +154,7 @@ onnx_paths, engine_paths = make_engines(640)
 reference = open_detector(onnx_paths["FP32"])  # FP32 in ONNX Runtime: what everything is compared with
 
 # %% [markdown]
-# ## 1 · Into the input: letterbox
+# ## A1 · Into the input: letterbox
 #
 # What a camera gives and what the network takes differ in four ways:
 #
@@ -244,11 +262,11 @@ check("lab5.letterbox")
 # pixels with the formula.
 
 # %% tags=["demonstration"]
-scene = draw_part_image(7, split="test", index=4, image_hw=(400, 640))
+scene = draw_part_image(47, split="test", index=0, image_hw=(360, 640))
 with using("lab5.letterbox"):
-    mine = Letterbox(scene.image.shape[:2], input_hw=(320, 320))
+    mine = Letterbox(scene.image.shape[:2], input_hw=(256, 320))
     canvas = mine.apply(scene.image)
-    _, transform = letterbox(scene.image, input_hw=(320, 320))
+    _, transform = letterbox(scene.image, input_hw=(256, 320))
     (left, top), (height, width) = transform.pad_xy, transform.resized_hw
     display(letterbox_panels(scene.image, canvas, content_xyxy=(left, top, left + width, top + height)))
 
@@ -259,8 +277,8 @@ with using("lab5.letterbox"):
 
 # %% tags=["demonstration"]
 with using("lab5.letterbox"):
-    largest = np.argmax(np.prod(scene.xyxy[:, 2:] - scene.xyxy[:, :2], axis=1))
-    in_input = input_xyxy_from_image_xyxy(scene.xyxy[largest : largest + 1].astype(np.float64), transform)
+    bearing = scene.xyxy[scene.class_ids == class_names.index("bearing")][:1]
+    in_input = input_xyxy_from_image_xyxy(bearing.astype(np.float64), transform)
     pad, scale = np.array(transform.pad_xy * 2), transform.scale
     formulas = {
         "your to_image": mine.to_image(in_input),
@@ -287,7 +305,7 @@ with using("lab5.letterbox"):
 # </details>
 
 # %% [markdown]
-# ## 2 · Out of the output: decoding a head
+# ## A2 · Out of the output: decoding a head
 #
 # An engine returns one array. What its axes mean is nowhere in it: the three families of exported YOLO models arrange
 # the same facts in three ways, and the shape is the only hint.
@@ -314,7 +332,7 @@ with using("lab5.letterbox"):
 # *My guess:* …
 
 # %% tags=["demonstration"]
-image = read_image(dataset.images("test")[1])
+image = read_image(dataset.images("test")[37])
 batch, _ = reference.preprocess([image])
 output = reference.infer(batch).copy()
 best = output[0, 4:].max(axis=0)
@@ -326,8 +344,8 @@ score_maps(image, best)
 # %% [markdown]
 # Each map is one grid laid over the image: a bright cell is a candidate that is sure of itself. Two things are worth
 # seeing. A part lights up several neighbouring cells, often in two grids: every object is found many times, which is
-# what section 3 is about. And small parts glow in the fine grid, large ones in the coarse grid: that is what the three
-# grids are for.
+# what section A3 is about. And small parts glow in the fine grid, larger ones in the middle grid: that is what the grids
+# are for. The coarse grid stays dark; it waits for objects larger than any on this bench.
 
 # %% [markdown]
 # ### Exercise 2: `lab5.decode`
@@ -413,7 +431,7 @@ for threshold in (0.25, 0.5, 0.51, 0.7):
 # </details>
 
 # %% [markdown]
-# ## 3 · One box per object: non-maximum suppression
+# ## A3 · One box per object: non-maximum suppression
 #
 # How much two boxes cover the same thing is measured by their intersection over union:
 #
@@ -424,7 +442,9 @@ for threshold in (0.25, 0.5, 0.51, 0.7):
 # boxes of one object form a bright block, and one box of each block must survive.
 
 # %% tags=["demonstration"]
-found = decode(output, layout=OutputLayout.ANCHOR_FREE, conf_threshold=0.25)[0]
+heap_path = dataset.images("test")[15]  # parts that lie on and across each other
+heap = read_image(heap_path)
+found = decode(reference.infer(reference.preprocess([heap])[0]), layout=OutputLayout.ANCHOR_FREE, conf_threshold=0.25)[0]
 overlaps = iou_matrix(found.xyxy, found.xyxy)
 overlap_table(found, overlaps, class_names=class_names, iou_threshold=0.5)
 
@@ -500,7 +520,7 @@ with using("lab5.nms"):
         waiting -= {index, *removed}
         rounds.append(SuppressionStep(index, removed, tuple(sorted(waiting)), tuple(kept[:place])))
     print(f"{len(found)} candidates, {len(kept)} boxes kept")
-    display(suppression_steps(image, found, rounds, class_names=class_names))
+    display(suppression_steps(heap, found, rounds, class_names=class_names))
 
 # %% [markdown]
 # The threshold is a statement about the world: how much may two *different* objects of a class overlap? On a belt with
@@ -509,7 +529,7 @@ with using("lab5.nms"):
 
 # %% tags=["demonstration"]
 with using("lab5.nms"):
-    truth = read_labels(dataset.labels_path(dataset.images("test")[1]), num_classes=len(class_names))
+    truth = read_labels(dataset.labels_path(heap_path), num_classes=len(class_names))
     print(f"{len(truth.class_ids)} labelled parts")
     for threshold in (0.05, 0.3, 0.5, 0.7, 0.9, 0.99):
         count = len(nms(found.xyxy, found.scores, found.class_ids, threshold))
@@ -546,7 +566,346 @@ with using("lab5.nms"):
 # %% [markdown]
 # # Part C · The detector, end to end
 #
-# (part C goes here)
+# Part A made the pieces right, part B the memory fast. Now they become one detector that takes a photograph and returns
+# boxes, whatever engine is inside: ONNX Runtime, or TensorRT in any precision. That is more than convenience. When
+# everything around the engine is the same code, then whatever differs between two results is the engine's doing, and
+# you can judge it.
+
+# %% [markdown]
+# ## C1 · One detector for every engine
+#
+# | step | from | to | what goes wrong there |
+# |---|---|---|---|
+# | letterbox | (h, w, 3) `uint8` | (H, W, 3) `uint8` | stretching |
+# | channels | blue, green, red | red, green, blue | forgotten: scores sink by a few percent |
+# | scale | 0 to 255 | 0 to 1 | forgotten: nothing is found |
+# | axes | (H, W, 3) | (1, 3, H, W) | `reshape`: nothing is found |
+# | engine | batch | (1, 4 + classes, candidates) | names and types written into the code |
+# | decode, suppress | all candidates | one box per object | thresholds written into the code |
+# | way back | pixels of the input | pixels of the image | forgotten: boxes sit elsewhere |
+#
+# The most expensive row is the second: it looks like a slightly worse model, and who would suspect the colours?
+
+# %% tags=["demonstration"]
+batch, _ = reference.preprocess([heap])
+input_planes(batch)
+
+# %% [markdown]
+# **Predict.** The blue mat is bright in one of the three planes and dark in another. Which is which, and what would the
+# network see if red and blue were swapped?
+#
+# *My guess:* …
+#
+# ### Exercise 4: `lab5.detector`
+#
+# Write `detect` from tested pieces. These come from the package, not from your answers above: `letterbox` (gives the
+# canvas *and* the transform), `decode`, `class_aware_nms` and `image_xyxy_from_input_xyxy`. A backend has `inputs` and
+# `outputs`, each a tuple of specifications with `name`, `dtype` and `shape`, and `infer({name: array})`, which returns
+# arrays by name. It takes nothing but contiguous arrays of its own type. (10 points, about 25 minutes, difficulty 3 of
+# 5. Not with the package's `Detector` or `preprocess`.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab5-detector", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def detect(image_bgr, backend, conf_threshold=0.25, iou_threshold=0.7):
+    """Return the objects in one image, best first, in pixels of the image.
+
+    Args:
+        image_bgr: (height, width, 3) uint8 as OpenCV reads it, any size.
+        backend: Runs the network, whose head is anchor-free. Its first input is (1 or any, 3, height, width), float32
+            or float16, RGB from 0 to 1; its first output is (batch, 4 + classes, candidates). Run it once.
+        conf_threshold: Candidates are kept above this score.
+        iou_threshold: Of two boxes of a class that overlap more, the better is kept.
+
+    Returns:
+        `Detections`, empty if nothing is found.
+    """
+    ### BEGIN SOLUTION
+    taken, given = backend.inputs[0], backend.outputs[0]
+    canvas, transform = letterbox(image_bgr, input_hw=tuple(taken.shape[2:]))
+    planes = canvas[..., ::-1].transpose(2, 0, 1)[None]
+    batch = np.ascontiguousarray(planes / np.float32(255), dtype=taken.dtype)
+    output = backend.infer({taken.name: batch})[given.name]
+    candidates = decode(output, layout=OutputLayout.ANCHOR_FREE, conf_threshold=conf_threshold)[0]
+    kept = class_aware_nms(candidates, iou_threshold=iou_threshold)
+    boxes = image_xyxy_from_input_xyxy(kept.xyxy, transform)
+    return Detections(boxes, kept.scores, kept.class_ids)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab5-detector-check", "locked": true, "points": 10, "schema_version": 3, "solution": false, "task": false}
+check("lab5.detector")
+
+# %% [markdown]
+# The check has run your detector on a small copy of the course's network in ONNX Runtime. Now it meets the real
+# engines. Each is held against FP32 in ONNX Runtime by the tolerance of the precision that *really ran*: boxes must
+# overlap and scores agree, more closely for FP32 than for INT8. Boxes just above the confidence threshold do not count,
+# because half a percent decides whether they are there at all.
+
+# %% tags=["demonstration"]
+images = [read_image(path) for path in dataset.images("test")[:24]]
+expected = [reference.detect(image) for image in images]
+found_by = {}
+with using("lab5.detector"):
+    for name, path in engine_paths.items():
+        with open_runtime(path) as engine:
+            found_by[name] = [detect(image, engine) for image in images]
+            tolerance = TOLERANCES[engine.executed_precision]
+        agreement = compare_detections(found_by[name], expected, tolerance=tolerance, conf_threshold=0.25)
+        verdict = "follows the reference" if agreement.matched_fraction >= tolerance.matched_fraction else "DEVIATES"
+        print(
+            f"{name} ({engine.executed_precision.upper()} ran): {agreement.matched_fraction:.1%} of "
+            f"{agreement.compared} boxes match at IoU {tolerance.match_iou}, needed "
+            f"{tolerance.matched_fraction:.0%}: {verdict}"
+        )
+
+# %% tags=["demonstration"]
+with using("lab5.detector"):
+    columns = [(name, found[15]) for name, found in found_by.items()]
+    display(example_grid([ExampleImage("the heap", images[15], columns)], class_names=class_names))
+
+# %% [markdown]
+# The heap is a hard image, and it shows best what lower precision does: clear objects stay where they were to a
+# fraction of a pixel, and among the doubtful boxes around 0.3 some come and others go. Whether that is better or worse
+# cannot be seen in one image. It takes labels, and many images.
+#
+# <details><summary><b>Check yourself:</b> an engine matches only 60 % of the boxes. If scores are ignored it is 99 %,
+# if places are ignored still 60 %. What do you suspect?</summary>
+#
+# The boxes are right, so letterbox, decoding and way back are. The scores are not: another preprocessing (BGR, no
+# division), or a quantized head whose scores collapse. `BoxAgreement` reports these three numbers for exactly this
+# reason: they tell *which* of the three conditions keeps boxes apart.
+# </details>
+
+# %% [markdown]
+# ## C2 · Precision against speed, measured
+#
+# Precision is one way to buy speed with accuracy; the size of the input is another. At 416 instead of 640 pixels the
+# network computes $(416/640)^2 = 42\,\%$ of the work, in any precision. So there are six engines to choose from.
+#
+# **Predict.** Order these four from fast to slow, and from accurate to inaccurate: FP32 at 640, INT8 at 640, FP32 at
+# 416, INT8 at 416. Which one will nobody want?
+#
+# *My guess:* …
+
+# %% tags=["demonstration"]
+_, small_paths = make_engines(416)
+paths = {f"{name} 640": path for name, path in engine_paths.items()}
+paths |= {f"{name} 416": path for name, path in small_paths.items()}
+engines = {name: open_runtime(path, batch=1) for name, path in paths.items()}
+
+# %% [markdown]
+# First the accuracy, on all 48 test images, at the low confidence threshold that mAP is computed with. The package's
+# detector does it, so that this part works whatever the state of your exercises.
+
+# %% tags=["demonstration"]
+splits = {name: detect_split(detector_from_runtime(engine, config=MAP_CONFIG), dataset) for name, engine in engines.items()}
+map50_95 = {name: split.metrics().map50_95 for name, split in splits.items()}
+for name, value in map50_95.items():
+    print(f"{name}: mAP50-95 {value:.3f}   ({engines[name].executed_precision.upper()} ran)")
+
+# %% [markdown]
+# Then the time, as lab 1 taught: from photograph to boxes, warmed up, many rounds. The engines take *turns* within each
+# round, in random order. If the machine is disturbed for a second, all six are disturbed, and the ratio of two engines
+# within a round hardly notices.
+
+# %% tags=["demonstration"]
+ROUNDS = 40
+runners = {name: partial(detector_from_runtime(engine).detect, heap) for name, engine in engines.items()}
+timings = measure_interleaved(runners, rounds=ROUNDS, calls_per_turn=1, warmup=3)
+print(f"{where.timing_label}\n{'':10} median    p90    time relative to FP32 640, with 95 % interval")
+for name, stats in timings.stats.items():
+    ratio = timings.ratio(name, baseline="FP32 640")
+    print(f"{name:10} {stats.p50_ms:6.1f} {stats.p90_ms:6.1f} ms   {ratio.value:.2f}  ({ratio.low:.2f} to {ratio.high:.2f})")
+
+# %% tags=["demonstration"]
+points = {
+    name: TradeoffPoint(map50_95[name], stats, remark=f"{engines[name].executed_precision.upper()} ran")
+    for name, stats in timings.stats.items()
+}
+precision_speed(points, platform=where)
+
+# %% [markdown]
+# Compare the plot with your prediction. The dashed line is the *Pareto front*: the engines that no other beats in both
+# directions at once. Everything below and to the right of it is dominated, so the plot says. But look at the bars of
+# the latency, and ask what the plot does not show: these mAPs come from 48 images. Had we drawn 48 others, each would
+# be another number.
+
+# %% [markdown]
+# ## C3 · Which engines are really beaten?
+#
+# How far would the numbers move? The bootstrap gives an answer without drawing new images: draw 48 of our 48 images
+# *with replacement*, compute the mAP, and repeat that 150 times. The spread of the results is about the spread over
+# imagined test sets. The same goes for the rounds of the latency.
+#
+# There is a trap here that even papers fall into. All engines were measured on the **same** images. When a draw happens
+# to contain many hard images, *all* engines score low in it. So we use the same draws for all, and keep them in order:
+# entry $i$ of every engine belongs to the same drawn images.
+
+# %% tags=["demonstration"]
+rng = np.random.default_rng(5)
+chosen_rounds = rng.integers(0, ROUNDS, (150, ROUNDS))
+chosen_images = rng.integers(0, len(images_of := dataset.images("test")), (150, len(images_of)))
+
+
+def map_of(split, chosen):
+    """Return the mAP50-95 on the chosen images."""
+    truths, found = [split.ground_truth[i] for i in chosen], [split.detections[i] for i in chosen]
+    return evaluate_detections(truths, found, class_names=class_names).map50_95
+
+
+latency_draws = {
+    name: np.median(np.array(stats.samples_ms)[chosen_rounds], axis=1) for name, stats in timings.stats.items()
+}
+map_draws = {name: np.array([map_of(split, chosen) for chosen in chosen_images]) for name, split in splits.items()}
+for name, values in map_draws.items():
+    print(f"{name}: mAP50-95 from {np.quantile(values, 0.025):.3f} to {np.quantile(values, 0.975):.3f} in 95 % of draws")
+
+# %% [markdown]
+# Wide intervals: they overlap even for engines that differ by a whole input size. "Not significant", one would say, and
+# be wrong. Look at two engines in the plot: on the left each by itself, on the right their **difference** in every
+# single draw. What they share cancels out.
+
+# %% tags=["demonstration"]
+difference_cloud(latency_draws, map_draws, one="INT8 640", other="INT8 416", platform=where)
+
+# %% tags=["demonstration"]
+difference_cloud(latency_draws, map_draws, one="INT8 640", other="FP32 640", platform=where)
+
+# %% [markdown]
+# Read the right-hand panels like this. If 95 % of the points lie above zero, the first engine is more accurate, with
+# the confidence that goes with it. If the vertical bar crosses zero, the images leave it open. The first pair is a
+# matter of taste: slower, and *certainly* more accurate, though the bars on the left overlap. In the second pair, INT8
+# is certainly faster; whether it loses any accuracy, 48 images cannot say.
+#
+# So an engine can be in one of three states, not two:
+#
+# - **dominated**: some other engine is certainly faster *and* certainly more accurate;
+# - **undecided**: by the centres another one looks at least as good in both, but none is certain to be;
+# - **front**: not even by the centres is any other at least as good in both.
+
+# %% [markdown]
+# ### Exercise 5: `lab5.pareto`
+#
+# Write the function that gives the verdicts. (6 points, about 20 minutes, difficulty 3 of 5.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab5-pareto", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def judge_engines(latency_ms, map50_95):
+    """Return each engine's verdict: "front", "undecided" or "dominated".
+
+    Args:
+        latency_ms: Engine name to (draws,) array: the median latency in each draw. Less is better.
+        map50_95: Engine name to (draws,) array: the mAP in each draw. More is better. Draw i is the same for all.
+
+    Returns:
+        A dict from every engine's name to its verdict:
+
+        "dominated" if for some other engine the 95 % interval (from the 2.5 % to the 97.5 % quantile) of the difference
+        of latencies, draw by draw, lies wholly below zero, and that of the mAPs wholly above zero;
+        else "undecided" if some other engine's median over the draws is at least as good in both, and better in one;
+        else "front".
+    """
+    ### BEGIN SOLUTION
+    verdicts = {}
+    for name in latency_ms:
+        certain = seems = False
+        for other in latency_ms:
+            if other == name:
+                continue
+            gain_ms, gain_map = latency_ms[name] - latency_ms[other], map50_95[other] - map50_95[name]
+            certain |= np.quantile(gain_ms, 0.025) > 0 and np.quantile(gain_map, 0.025) > 0
+            faster = np.median(latency_ms[name]) - np.median(latency_ms[other])
+            better = np.median(map50_95[other]) - np.median(map50_95[name])
+            seems |= min(faster, better) >= 0 and max(faster, better) > 0
+        verdicts[name] = "dominated" if certain else "undecided" if seems else "front"
+    return verdicts
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab5-pareto-check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
+check("lab5.pareto")
+
+# %% tags=["demonstration"]
+with using("lab5.pareto"):
+    verdicts = judge_engines(latency_draws, map_draws)
+    print(", ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()))
+    display(verdict_plot(latency_draws, map_draws, verdicts, platform=where))
+
+# %% [markdown]
+# This is the picture to show to somebody who has to decide. What is dominated can be dropped without regret. What is
+# undecided needs either more images or a modest sentence. And what is on the front is a *choice*, for which the plot
+# has no answer, because it does not know what a missed bolt costs.
+#
+# <details><summary><b>Check yourself:</b> somebody reports "INT8 loses 0.4 % mAP" from 100 images. What do you ask?
+# </summary>
+#
+# For the interval of the *difference* on these same images. If it holds zero, the honest sentence is "on 100 images we
+# saw no loss; one of more than so much is ruled out". And which images calibrated the engine: if they are among the
+# test images, the number is too good.
+# </details>
+#
+# <details><summary><b>Check yourself:</b> 48 images leave a difference open. How many would settle it?</summary>
+#
+# The width of an interval shrinks with the square root of the number of images. To halve it takes about four times as
+# many. If the interval of the difference is ±0.01 at 48 images and you want to see 0.002, you need $48 \cdot 25 = 1200$.
+# That is a reason to think before asking for the third decimal.
+# </details>
+
+# %% tags=["demonstration"]
+for engine in engines.values():
+    engine.close()
+
+# %% [markdown]
+# **If you want to go on** (stretch, not graded): give `make_engines` a third size and find out where the front bends.
+# Or (expert) measure the whole front twice, once with every core busy (`python -c "while True: pass"` in a terminal):
+# the latencies move, but do the *verdicts*? That is what pairing is for.
+
+# %% [markdown] nbgrader={"grade": false, "grade_id": "lab5-written-question", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# ## C4 · The recommendation (10 points)
+#
+# Your company deploys the parts detector in three places. Recommend an engine (precision and input size) for each, in
+# **250 to 400 words altogether**, for a reader who will sign the purchase order and has not taken this course.
+#
+# 1. **Sorting line.** One camera, 25 frames per second, a pusher that must fire within 40 ms after the frame, always. A
+#    missed part stops the line: 200 euros. The line has an industrial PC with a GPU.
+# 2. **Handheld scanner.** Battery, passive cooling, little memory. Workers point it at one part at a time and look at
+#    the result themselves. Its processor has INT8 units.
+# 3. **Nightly audit.** A server counts parts in 2 million archived photographs. Nobody waits, but each night must be
+#    enough, and the counts go into the books.
+
+# %% [markdown] nbgrader={"grade": false, "grade_id": "lab5-written-rubric", "locked": true, "schema_version": 3, "solution": false, "task": false}
+# What earns the points:
+#
+# | points | criterion |
+# |---|---|
+# | 3 | For each target one clear choice that follows from *its* constraint: tail latency; energy and memory; throughput and accuracy. One point each. |
+# | 2 | Numbers of your own from this lab, with intervals, and the verdicts of C3: nothing recommended that is dominated, nothing called better that is undecided. |
+# | 2 | Says where the numbers were measured and which of them carry over to the target: what is emulated, what is a ratio, what must be measured again there. |
+# | 2 | What would change your mind: for each target, or for the weakest of the three, the measurement that could overturn the choice, and a fallback. |
+# | 1 | The reader can follow it: an answer first, reasons second, no unexplained abbreviation. |
+
+# %% [markdown] nbgrader={"grade": true, "grade_id": "lab5-written", "locked": false, "points": 10, "schema_version": 3, "solution": true, "task": false}
+# **In short:** INT8 at 640 for the sorting line, INT8 at 416 for the scanner if it passes one more test, FP16 at 640 for
+# the audit. FP32 nowhere. All three rest on measurements on an office computer without a GPU that imitates one: its
+# accuracy and the ratios between engines are evidence, its milliseconds are not.
+#
+# **Sorting line.** What counts is the slowest frame, not the average one: 40 ms, always. INT8 at 640 took 0.45 of the
+# time of FP32 (95 % interval 0.43 to 0.47), and on 48 labelled images its accuracy did not differ from FP32's: the
+# difference was between -0.010 and +0.003 mAP, so a loss of more than 0.01 is ruled out, a smaller one is not. Going
+# down to 416 would be faster still, but certainly costs about 0.10 mAP, at 200 euros per missed part. I would run a day
+# of recorded frames on the line's own PC and look at the slowest frame in a thousand. If that exceeds 30 ms or more
+# parts are missed than with FP32, FP16 at 640 is the fallback; it was indistinguishable in accuracy.
+#
+# **Scanner.** Energy follows the work done, so small input and low precision. A single part fills the picture, so the
+# loss at 416, which comes from small parts, should matter less, and the worker sees mistakes. "Should" has to be shown:
+# 200 photographs of single parts, taken with the scanner. If INT8 at 416 misses more than one in fifty, INT8 at 640.
+# Battery and temperature can only be measured on the device.
+#
+# **Audit.** 2 million photographs in eight hours are 70 per second. Nobody waits for a single one, so frames go in
+# batches, and throughput matters, not latency. The counts go into the books: I take the engine that follows the
+# reference most closely at a good price, FP16 at 640 (on our computer it ran in the related format BF16). If one GPU
+# does not reach 70 per second with batches, a second one costs less than wrong books; INT8 would need a test with
+# thousands of images first, because 48 cannot rule out a loss of half a percent.
 
 # %% [markdown]
 # ## Recap
