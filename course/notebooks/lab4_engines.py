@@ -1231,7 +1231,7 @@ for runtime in [*runtimes.values(), *timed.values()]:
 # Speed: the deadline is 0.75 of the FP32 engine's median. FP16 takes 0.61, its 99th percentile 0.73; INT8 0.50 and 0.66.
 # Both meet it, and being faster still earns nothing: the belt does not pay for frames it does not send. Accuracy: the drop
 # is +0.002 for FP16 (95 % of the draws between -0.002 and +0.005) and +0.001 for INT8 (-0.006 to +0.007): mAP does not
-# separate them, but INT8's is three times as uncertain. A wrong count costs 40 €, a doubtful score 10 s; INT8 moves scores
+# separate them, but INT8's is about twice as uncertain. A wrong count costs 40 €, a doubtful score 10 s; INT8 moves scores
 # six times as far, and the threshold was chosen for FP32's. I do not take that risk for time nobody uses. Not shown: the
 # line's own camera, counts instead of mAP, and the machine under load. FP16's tail is close to the deadline: if it crosses
 # it in a day's run on the line, or the belt gets faster, I change to INT8, after choosing its threshold anew and comparing
