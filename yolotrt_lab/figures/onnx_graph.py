@@ -52,6 +52,7 @@ class Block:
         node_count: Nodes in the graph.
         shape: Of its output, without the batch; () if unknown.
         sources: Numbers of the blocks it reads from; -1 is the image.
+        tensor: Name of its output.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Block:
     node_count: int
     shape: tuple[int, ...]
     sources: tuple[int, ...]
+    tensor: str = ""
 
 
 def draw_graphs(graphs: Mapping[str, ModelProto], *, marked: Collection[str] = ()) -> Figure:
@@ -257,7 +259,7 @@ def blocks_of(model: ModelProto, *, kinds: Sequence[str] = ()) -> tuple[Block, .
         shape = types.get(nodes[-1].output[0], (0, None))[1] or ()
         known = tuple(length for length in shape[1:] if length is not None)
         kind = kinds[number] if number < len(kinds) else _guessed_kind(nodes)
-        blocks.append(Block(number, kind, len(nodes), known, tuple(sorted(sources))))
+        blocks.append(Block(number, kind, len(nodes), known, tuple(sorted(sources)), nodes[-1].output[0]))
     return tuple(blocks)
 
 

@@ -125,11 +125,11 @@ class TestDrawGraphs:
 class TestBlocks:
     def test_blocks_of_a_network(self):
         assert blocks_of(small_yolo()) == (
-            Block(0, "Conv", 1, (4, 8, 8), (-1,)),
-            Block(1, "Conv", 2, (6, 4, 4), (0,)),
-            Block(2, "Upsample", 1, (6, 8, 8), (1,)),
-            Block(3, "Concat", 1, (10, 8, 8), (0, 2)),
-            Block(4, "SPPF", 1, (10, 8, 8), (3,)),
+            Block(0, "Conv", 1, (4, 8, 8), (-1,), "b0"),
+            Block(1, "Conv", 2, (6, 4, 4), (0,), "b1"),
+            Block(2, "Upsample", 1, (6, 8, 8), (1,), "b2"),
+            Block(3, "Concat", 1, (10, 8, 8), (0, 2), "b3"),
+            Block(4, "SPPF", 1, (10, 8, 8), (3,), "out"),
         )
 
     def test_given_kinds_go_before_guesses(self):
