@@ -59,6 +59,7 @@ _COMMANDS = (
     "bench",
     "report",
     "demo",
+    "course",
 )
 
 
