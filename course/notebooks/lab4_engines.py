@@ -68,6 +68,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import onnx
@@ -84,16 +85,28 @@ plt.show()  # from here on, figures appear below their cells
 # %%
 from yolotrt_lab.data.datasets import prepare_dataset
 from yolotrt_lab.data.images import read_image
-from yolotrt_lab.detection.letterbox import preprocess
+from yolotrt_lab.detection.letterbox import letterbox, preprocess
 from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.engines.platform import activate
 from yolotrt_lab.errors import EngineBuildError, InputError
 from yolotrt_lab.evaluation.average_precision import evaluate_detections
 from yolotrt_lab.evaluation.tolerance import TOLERANCES
+from yolotrt_lab.export.divergence import make_session
+from yolotrt_lab.export.graph import expose_tensors, replace_nodes
 from yolotrt_lab.export.onnx_export import export_onnx
+from yolotrt_lab.figures.calibration import (
+    divergence_curve,
+    histogram_thresholds,
+    kept_bins,
+    method_errors,
+    network_inputs,
+    range_shares,
+)
 from yolotrt_lab.figures.engine_layers import fusion_map, layers_by_precision
 from yolotrt_lab.figures.engine_tradeoff import Rung, accuracy_latency, tolerance_ladder
 from yolotrt_lab.figures.number_formats import number_formats
+from yolotrt_lab.figures.qdq_graph import placement_graph
+from yolotrt_lab.figures.quantization import channel_steps, clipping_tradeoff, layer_sensitivity, level_grids
 
 platform = activate()
 
@@ -102,12 +115,19 @@ platform = activate()
 
 # %%
 import tensorrt as trt
+from cuda.bindings import runtime as cudart
 
 from yolotrt_lab.grading import check, using, workspace
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.calibration_images import ImageBatches
+from yolotrt_lab.precision.calibrators import kl_divergences, make_calibrator
 from yolotrt_lab.precision.fp16 import convert_to_fp16
+from yolotrt_lab.precision.histogram import StreamingHistogram
+from yolotrt_lab.precision.placement import plan_placement
 from yolotrt_lab.precision.qdq import quantize_onnx
+from yolotrt_lab.precision.rules import qdq_violations
+from yolotrt_lab.precision.structure import find_head
+from yolotrt_lab.precision.table import CalibrationTable
 from yolotrt_lab.report.schema import PlatformInfo
 from yolotrt_lab.runtimes.accuracy import MAP_CONFIG, detect_split
 from yolotrt_lab.runtimes.detector import open_detector
@@ -673,10 +693,987 @@ if platform.kind == "emulated":
 
 # %%
 # --- part B begins ---
-# Names that demonstrations of part B can use (they are made in a demonstration cell of part A):
-#   lab_folder: Path, this lab's folder in workspace();  dataset: Dataset of `parts`, 320 x 320, splits train and test;
-#   fp32_onnx: Path of the base checkpoint exported with dynamic batch at 320 x 320;  fp16_onnx: its FP16 version;
-#   int8_onnx: Part B may make it (Path, lab_folder / "model.int8.onnx", Q/DQ over FP16); part C makes it if it is not there.
+
+# %% [markdown]
+# FP16 changed the arithmetic and hardly the numbers. INT8 is another matter: millions of different values have to share
+# 256, and somebody has to decide *which*. That decision is called **calibration**. It is made once, before the engine
+# ever runs, from a handful of images. If it is wrong, nothing crashes and nothing is logged. The engine is fast, and
+# finds less.
+#
+# Why bother? An INT8 tensor is a quarter of the FP32 one, and a tensor core does twice as many INT8 multiplications per
+# cycle as FP16 ones. A detector that spends its time in convolutions gains from both, if its numbers survive. In this
+# part you learn to make them survive, and to notice when they did not.
+
+# %% [markdown]
+# | Section | Exercise | Tier | Minutes | Points |
+# |---|---|---|---|---|
+# | B1 Eight bits by hand | `lab4.quantize_error` | core | 20 | 6 |
+# | B2 How much information a cut costs | `lab4.kl_threshold` | core | 30 | 7 |
+# | B3 A fixed share | `lab4.percentile_threshold` | core | 10 | 3 |
+# | B4 TensorRT's own calibrator | `lab4.int8_calibrator` | core | 25 | 7 |
+# | B5 Calibrate on what the network will see | `lab4.calibration_bug` | core | 20 | 5 |
+# | B6 Quantization written into the graph | `lab4.qdq_graph` | core | 30 | 9 |
+# | B7 Spend precision where it counts | `lab4.sensitive_layers` | stretch | 15 | 5 |
+
+# %% [markdown]
+# All of this part looks at the same real numbers: every tensor of the detector that INT8 would touch, on 24 training
+# images. The next cell runs the FP32 network once and keeps, for each tensor, a histogram of its magnitudes. Note what
+# it does *not* keep: the values. However many images pass by, the memory stays the same.
+
+# %% tags=["demonstration"]
+placement = plan_placement(detector_graph)
+histograms = {name: StreamingHistogram() for name in placement.activations}
+inner = [name for name in histograms if name != "images"]
+watching = make_session(expose_tensors(detector_graph, inner))
+for batch in ImageBatches(dataset.images("train")[:24], input_hw=(320, 320)):
+    values = dict(zip(inner, watching.run(inner, {"images": batch}), strict=True)) | {"images": batch}
+    for name, histogram in histograms.items():
+        histogram.update(values[name])
+seen = sum(histogram.total for histogram in histograms.values())
+kept = sum(histogram.state_bytes for histogram in histograms.values())
+print(f"{len(histograms)} tensors, {seen / 1e6:.0f} million values, kept in {kept / 2**20:.1f} MiB")
+
+# %% [markdown]
+# ## B1 · Eight bits by hand
+#
+# **The map.** A *scale* $s$ and a *zero point* $z$ take a real number $x$ to an integer $q$ and back:
+#
+# $$q = \operatorname{clip}\big(\operatorname{round}(x / s) + z,\; -128,\; 127\big), \qquad \hat x = s\,(q - z)$$
+#
+# With a free $z$ the map is **affine**: its 256 levels reach from the smallest value to the largest. With $z = 0$ it is
+# **symmetric**: they reach from $-a$ to $a$, where $a$ (*amax*) is a magnitude you choose, and $s = a / 127$. Why 127 and
+# not 128? A signed byte has one more negative number than positive ones. If $a$ went to 128, $+a$ itself would clip.
+
+# %% [markdown]
+# Below are real values behind the first convolution of the detector, with both maps at 4 bits instead of 8, so that you
+# can count the levels. Behind a SiLU nothing is smaller than -0.28. Symmetric levels on the far left are wasted.
+
+# %% tags=["demonstration"]
+first_activation = values[inner[0]]  # of the last image
+level_grids(first_activation, bits=4)
+
+# %% [markdown]
+# **So why does TensorRT insist on symmetric?** Write down one output of a convolution with both maps:
+#
+# $$\sum_i w_i x_i \approx s_w s_x \sum_i (q_{w,i} - z_w)(q_{x,i} - z_x)$$
+#
+# With both zero points 0, this is one sum of integer products, which is what a tensor core does, and one multiplication
+# at the end. With zero points there are four sums; two of them depend on the data and cost time in every layer. The
+# wasted levels cost about one bit, that is 6 dB. TensorRT takes that deal, and *refuses* a zero point other than 0.
+
+# %% [markdown]
+# **Two errors.** A value inside of the range is *rounded*, by at most half a step. If nothing is special about the
+# values, the error is spread evenly over $[-s/2, s/2]$, and its mean square is $s^2 / 12$. A value outside is *clipped*,
+# or "saturates": it comes back as $\pm a$, and the error has no limit. Their sum, against the signal, in decibels:
+#
+# $$\mathrm{SNR} = 10 \log_{10} \frac{\sum_i x_i^2}{\sum_i (x_i - \hat x_i)^2}$$
+#
+# Ten decibels are a factor of ten in *power*; each bit more halves the step and gains 6.02 dB.
+#
+# **Ties.** 2.5 steps: 2 or 3? ONNX and TensorRT round halves to the *even* neighbour. If halves always went up, every
+# layer would drift up a little, and a network has many layers.
+
+# %% [markdown]
+# ### Exercise · `lab4.quantize_error`
+#
+# *Core · difficulty 2/5 · 20 minutes · 6 points*
+#
+# Quantize, dequantize, and say what was lost: per tensor, and with a scale for every channel. The check holds your
+# integers against `QuantizeLinear` of ONNX Runtime. It has a channel that is zero everywhere; think about what its scale
+# should be before your division does.
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-quantize_error", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantize_symmetric(values, *, axis=None, amax=None):
+    """Quantize to INT8, dequantize again, and measure the loss.
+
+    Args:
+        values: float32 array of any shape, not all zero.
+        axis: None for one scale for the whole tensor; otherwise the axis of which each entry gets a scale of its own.
+        amax: The magnitude that maps to 127, a number or (channels,). None takes the largest magnitude of the tensor,
+            or of each channel.
+
+    Returns:
+        A dict with
+        "scale": amax / 127, a number or (channels,); 1.0 where amax is 0;
+        "quantized": int8, the shape of `values`: values / scale, halves rounded to even, limited to -128 … 127;
+        "dequantized": float32, the shape of `values`;
+        "saturated": the share (0 to 1) of values that had to be limited after rounding;
+        "snr_db": 10 log10 of the summed squares of `values` over the summed squares of the error.
+
+    Example:
+        quantize_symmetric(np.float32([0.5, -1.0, 3.0]), amax=1.27) has the scale 0.01, the integers 50, -100 and 127,
+        and saturated 1/3.
+    """
+    ### BEGIN SOLUTION
+    if amax is None:
+        others = None if axis is None else tuple(other for other in range(values.ndim) if other != axis)
+        amax = np.abs(values).max(axis=others)
+    scale = np.where(np.asarray(amax) > 0, np.asarray(amax) / 127, 1.0).astype(np.float32)
+    along = [-1 if other == axis else 1 for other in range(values.ndim)]
+    step = scale.reshape(along) if scale.ndim else scale
+    rounded = np.rint(values / step)  # NumPy's rint rounds halves to even
+    quantized = np.clip(rounded, -128, 127).astype(np.int8)
+    dequantized = quantized.astype(np.float32) * step
+    noise = np.square(values.astype(np.float64) - dequantized).sum()
+    return {
+        "scale": scale,
+        "quantized": quantized,
+        "dequantized": dequantized,
+        "saturated": float(np.mean((rounded > 127) | (rounded < -128))),
+        "snr_db": float(10 * np.log10(np.square(values.astype(np.float64)).sum() / noise)),
+    }
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-quantize_error-check", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
+check("lab4.quantize_error")
+
+# %% [markdown]
+# ### Predict
+#
+# The activation above reaches to about 18. Where would you clip it: at 18, at 12, at 6? Write your guess down. The cell
+# behind it tries forty thresholds with *your* function and splits the error into its two parts.
+
+# %%
+my_guess_threshold = 12.0  # your guess: the threshold with the least squared error
+
+# %% tags=["demonstration"]
+with using("lab4.quantize_error"):
+    sample = first_activation.ravel()[::4]
+    thresholds = np.linspace(0.1, 1.0, 40) * np.abs(sample).max()
+    rounding, clipping = [], []
+    for threshold in thresholds:
+        squares = np.square(sample - quantize_symmetric(sample, amax=threshold)["dequantized"], dtype=np.float64)
+        outside = np.abs(sample) > threshold
+        rounding.append(squares[~outside].sum())
+        clipping.append(squares[outside].sum())
+    best = thresholds[np.argmin(np.add(rounding, clipping))]
+    print(f"least error at {best:.1f}; your guess: {my_guess_threshold:g}")
+    display(clipping_tradeoff(thresholds, np.array(rounding), np.array(clipping)))
+
+# %% [markdown]
+# Left of the minimum, clipping explodes: few values are cut, but each by a lot. Right of it, everything is rounded a
+# little more coarsely. This is the whole conflict of calibration in one picture; the methods of B2 and B3 differ only in
+# how they weigh its two sides.
+
+# %% [markdown]
+# **Channels.** Weights have a second problem. The rows of a weight tensor, one per output channel, were trained
+# independently and differ in size, and one scale for all is set by the loudest. A scale per output channel costs nothing
+# at run time: the INT32 sums of each channel are multiplied by a factor anyway. For *activations* it would: a convolution
+# adds up its input channels, and integers of different scales cannot be added. So: **weights per channel, activations per
+# tensor**. Your function on the weights of one real convolution:
+
+# %% tags=["demonstration"]
+with using("lab4.quantize_error"):
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in detector_graph.graph.initializer}
+    kernels = [value for value in tensors.values() if value.ndim == 4 and value.shape[0] >= 32]
+    spread = [np.ptp(np.log(np.abs(kernel).max(axis=(1, 2, 3)))) for kernel in kernels]
+    weights = kernels[int(np.argmax(spread))]
+    reach = np.abs(weights).max(axis=(1, 2, 3))
+    own = [quantize_symmetric(channel)["snr_db"] for channel in weights]
+    shared = [quantize_symmetric(channel, amax=reach.max())["snr_db"] for channel in weights]
+    together = {axis: quantize_symmetric(weights, axis=axis)["snr_db"] for axis in (None, 0)}
+    print(f"whole tensor {weights.shape}: {together[None]:.1f} dB per tensor, {together[0]:.1f} dB per channel")
+    display(channel_steps(reach, np.array(shared), np.array(own)))
+
+# %% [markdown]
+# <details><summary>Self-check: why does the whole tensor's SNR hardly show what the quiet channels suffer?</summary>
+#
+# The SNR of the tensor sums up squares, and the loud channels hold nearly all of them. A channel that lost half of its
+# bits disappears in that sum. But the next layer reads every channel, and its batch normalization, folded into the
+# weights, may amplify the quiet one. Averages over a tensor are kind to large numbers; look at channels.
+# </details>
+
+# %% [markdown]
+# ## B2 · How much information a cut costs
+#
+# Four methods to choose *amax* from a histogram are in use. **Min-max** clips nothing. **Squared error** takes the
+# minimum of the picture above. A **percentile** clips a fixed share. **Entropy**, TensorRT's classic, asks how much
+# *information* the cut loses. Here is what they choose for three tensors of this detector. Mind the logarithmic axis:
+# above a bar of 10 there are ten values of many millions.
+
+
+# %% tags=["demonstration"]
+def threshold_of(method, histogram):
+    """Return what the package's calibrator of that name chooses for a histogram."""
+    if method == "minmax":
+        return histogram.amax
+    calibrator = make_calibrator(method)
+    calibrator.histogram = histogram
+    return calibrator.compute_amax()
+
+
+methods = ("minmax", "mse", "percentile", "entropy")
+amax = {method: {name: threshold_of(method, h) for name, h in histograms.items()} for method in methods}
+shown = [inner[0], inner[1], inner[-2]]
+histogram_thresholds(
+    {name: (histograms[name].counts, histograms[name].bin_width) for name in shown},
+    {name: {method: amax[method][name] for method in methods} for name in shown},
+)
+
+# %% [markdown]
+# The methods disagree by up to a factor of four, about the same tensor. Which one is right? "Right" can only mean: the
+# detector still finds its objects. Write down which method you would bet on; B3 measures it.
+
+# %%
+my_guess_method = "entropy"  # your guess: minmax, mse, percentile or entropy
+
+# %% [markdown]
+# **Entropy, step by step.** Take a histogram of magnitudes in $b$ bins, and suppose you keep the first $i$ of them.
+#
+# - $P$ is the data as the network will see them: the $i$ kept bins, and everything beyond *added to the last one*, since
+#   saturated values do not vanish, they pile up at the edge.
+# - $Q$ is what 128 levels can tell of the kept bins. Bins are grouped into levels (bin $j$ belongs to level
+#   $\lfloor 128\,j / i \rfloor$), and each level spreads its sum evenly over those of its bins that are not empty. $Q$
+#   knows nothing of the outliers.
+#
+# Normalize both, and measure how badly $Q$ describes $P$, by the Kullback-Leibler divergence:
+#
+# $$D(P \,\|\, Q) = \sum_{j:\,P_j > 0} P_j \,\ln \frac{P_j}{Q_j}$$
+
+# %% [markdown]
+# The divergence is the number of nats that a code made for $Q$ wastes on data from $P$. It is 0 only if both are equal,
+# it is not symmetric, and it is infinite if $Q$ excludes what $P$ has. Keep few bins, and $P$ grows a spike at its edge
+# that $Q$ lacks. Keep all, and each level has to stand for many bins. A small histogram with 4 levels shows both:
+
+
+# %% tags=["demonstration"]
+def distributions(counts, cut, levels):
+    """Return P, Q and their divergence for one cut, as the text above says."""
+    kept = counts[:cut].astype(float)
+    p = kept.copy()
+    p[-1] += counts[cut:].sum()
+    level, filled = np.arange(cut) * levels // cut, kept > 0
+    q = np.where(filled, (np.bincount(level, kept) / np.maximum(np.bincount(level, filled), 1))[level], 0.0)
+    p, q = p / p.sum(), q / q.sum()
+    there = p > 0
+    return p, q, float(np.sum(p[there] * np.log(p[there] / np.where(q > 0, q, 1e-300)[there])))
+
+
+small = np.array([900, 880, 860, 830, 800, 760, 90, 40, 18, 9, 5, 3, 2, 1, 1, 1])
+kept_bins(small, {cut: distributions(small, cut, levels=4) for cut in (4, 6, 8, 16)})
+
+# %% [markdown]
+# **One trap.** A ReLU makes half of all values *exactly* zero. They survive any threshold, so they should not take part in
+# the decision; but in the first bin they can outweigh everything else. The usual cure (NVIDIA's own tools use it): give
+# the first bin the count of the second.
+
+# %% [markdown]
+# ### Exercise · `lab4.kl_threshold`
+#
+# *Core · difficulty 4/5 · 30 minutes · 7 points*
+#
+# Write the entropy calibrator's decision. `levels` is a parameter, because four-bit formats need the same idea with 8
+# levels. A loop over the cuts is fine; a second one over the bins is too slow for 2048 of them
+# (`np.bincount(level, weights)` sums by group).
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-kl_threshold", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def kl_threshold(counts, edges, levels=128):
+    """Return the threshold that loses the least information.
+
+    Args:
+        counts: (b,) histogram of magnitudes, b > levels. It must not be changed.
+        edges: (b + 1,) edges of its bins, evenly spaced from 0 to the largest magnitude.
+        levels: Magnitudes that the quantized type can tell apart.
+
+    Returns:
+        edges[i] for the number i of kept bins, levels <= i <= b, with the smallest D(P || Q); the largest such i on a
+        tie. P and Q are made as in the text, after the first bin was given the count of the second.
+    """
+    ### BEGIN SOLUTION
+    bins = np.array(counts, np.float64)
+    bins[0] = bins[1]
+    best, threshold = np.inf, float(edges[-1])
+    for cut in range(levels, len(bins) + 1):
+        kept = bins[:cut]
+        p = kept.copy()
+        p[-1] += bins[cut:].sum()
+        level, filled = np.arange(cut) * levels // cut, kept > 0
+        members = np.maximum(np.bincount(level, filled, levels), 1)
+        q = np.where(filled, (np.bincount(level, kept, levels) / members)[level], 0.0)
+        there = p > 0
+        if np.any(q[there] == 0):
+            continue  # outliers where Q has nothing: infinitely bad
+        p, q = p[there] / p.sum(), q[there] / q.sum()
+        divergence = np.sum(p * np.log(p / q))
+        if divergence <= best:
+            best, threshold = divergence, float(edges[cut])
+    return threshold
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-kl_threshold-check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("lab4.kl_threshold")
+
+# %% [markdown]
+# Your threshold on a real tensor, the one behind the second convolution, over the whole curve of divergences. It is not
+# a smooth valley. The curve jumps whenever a level at the end of the range gains or loses a bin, and ends where single
+# values leave empty bins between them. Several thresholds, far apart, are nearly as good as the best. Entropy
+# calibration decides between them by a hair.
+
+# %% tags=["demonstration"]
+with using("lab4.kl_threshold"):
+    histogram = histograms[inner[1]]
+    used = int(np.ceil(histogram.amax / histogram.bin_width))
+    counts, edges = histogram.counts[:used], np.arange(used + 1) * histogram.bin_width
+    yours = kl_threshold(counts, edges)
+    clipped = counts[round(yours / histogram.bin_width) :].sum() / counts.sum()
+    print(f"your threshold {yours:.2f} of {histogram.amax:.2f}: it clips {clipped:.3%} of the values")
+    display(divergence_curve(edges[128:], kl_divergences(counts), {"yours": yours, "minmax": histogram.amax}))
+
+# %% [markdown]
+# ## B3 · A fixed share
+#
+# The percentile method skips all theory: clip, say, the largest 0.01 % and be done. It is robust against single
+# outliers, and it needs nothing but a histogram: walk through the bins until the share is reached. Two details separate
+# a sketch from an answer. *Within* a bin the values are taken as evenly spread, so the threshold lies between its edges.
+# And where bins are empty, many magnitudes keep the same share; the smallest one wastes least.
+
+# %% [markdown]
+# ### Exercise · `lab4.percentile_threshold`
+#
+# *Core · difficulty 2/5 · 10 minutes · 3 points*
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-percentile_threshold", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def percentile_threshold(counts, edges, percentile=99.99):
+    """Return the smallest magnitude with a given share of the values at or below it.
+
+    Args:
+        counts: (b,) histogram of magnitudes, whole numbers.
+        edges: (b + 1,) edges of its bins, from 0 on.
+        percentile: Percent of the values, more than 0 and at most 100.
+
+    Returns:
+        The magnitude, linear within the bin; 0.0 for an empty histogram.
+
+    Example:
+        percentile_threshold(np.array([6, 4]), np.array([0.0, 1.0, 2.0]), percentile=80) is 1.5.
+    """
+    ### BEGIN SOLUTION
+    cumulative = np.cumsum(counts)
+    if cumulative[-1] == 0:
+        return 0.0
+    target = percentile / 100 * cumulative[-1]
+    place = int(np.searchsorted(cumulative, target * (1 - 1e-12)))  # the first bin that reaches it
+    inside = (target - (cumulative[place] - counts[place])) / counts[place]
+    return float(edges[place] + min(inside, 1.0) * (edges[place + 1] - edges[place]))
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-percentile_threshold-check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+check("lab4.percentile_threshold")
+
+# %% [markdown]
+# ### Who was right?
+#
+# First the thresholds of all tensors, relative to their largest magnitude. Then the verdict: the detector is quantized
+# with each method's thresholds, runs on eight test images, and its scores are held against the FP32 ones.
+
+# %% tags=["demonstration"]
+range_shares(
+    {m: [amax[m][name] / histograms[name].amax for name in histograms] for m in ("mse", "percentile", "entropy")}
+)
+
+# %% tags=["demonstration"]
+probes = list(ImageBatches(dataset.images("test")[:8], input_hw=(320, 320)))
+
+
+def scores_of(path):
+    """Return a detector's class scores on the probe images, one array per image."""
+    session = make_session(onnx.load(path))
+    return [session.run(None, {"images": probe})[0][:, 4:] for probe in probes]
+
+
+def score_errors(path):
+    """Return the relative L2 error of the scores for each probe image."""
+    return [
+        float(np.linalg.norm(found - right) / np.linalg.norm(right))
+        for found, right in zip(scores_of(path), fp32_scores, strict=True)
+    ]
+
+
+fp32_scores = scores_of(fp32_onnx)
+
+
+# %% tags=["demonstration"]
+def quantized_with(thresholds, name, **options):
+    """Write the detector in INT8 with these thresholds, by the package's tested function."""
+    table = CalibrationTable(amax=thresholds, method=name, image_count=24, digest="")
+    return quantize_onnx(fp32_onnx, lab_folder / f"model.{name}.onnx", table=table, **options).path
+
+
+method_scores = {method: score_errors(quantized_with(amax[method], method)) for method in methods}
+means = {method: float(np.mean(errors)) for method, errors in method_scores.items()}
+print(f"best here: {min(means, key=means.get)}; your bet: {my_guess_method}")
+method_errors(method_scores, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
+
+# %% [markdown]
+# **What SiLU does to entropy calibration.** The entropy method comes from 2017, from ReLU networks that *classify*. A
+# SiLU grows without limit like a ReLU, but the detectors that use it let few values grow very large: the histograms above
+# have thin tails that reach three times as far as their bulk. For the divergence these tails weigh nothing, a few
+# values in a hundred thousand. For a detector they are the answer: most of an image is background, and the strong
+# responses, out in the tail, are where an object *is*.
+#
+# Measured with this package on a YOLOv5n for blood cells (BCCD, 128 calibration and 72 test images at 640 x 640),
+# drop of mAP50-95 from 0.615:
+#
+# | squared error | min-max | percentile 99.99 | entropy |
+# |---|---|---|---|
+# | 0.003 | 0.003 | 0.006 | **0.022** |
+
+# %% [markdown]
+# An honest word about that table. Other calibration images move each number by about 0.003, so the first three methods
+# are a tie. The fourth is not. And the choice between them was made on those very test images. The rule to take home is
+# not "use squared error". It is: **measure the task, not the histogram**, and never let a default decide.
+#
+# <details><summary>Self-check: the 0.01 % that entropy clips, are they really so few?</summary>
+#
+# In a tensor of 16 x 160 x 160 values 0.01 % are 41. An object of 20 pixels covers 5 x 5 cells of a map with a quarter
+# of the resolution, and responds in a few of the channels: about forty values. One small object may well *be* the
+# 0.01 %.
+# </details>
+
+# %% [markdown]
+# ## B4 · TensorRT's own calibrator
+#
+# TensorRT 10 can do all of this by itself. You subclass `IInt8EntropyCalibrator2`, hand the object to the builder's
+# configuration, and during the build TensorRT calls you back:
+#
+# | TensorRT asks | you answer |
+# |---|---|
+# | `get_batch_size()` | how many images a batch has |
+# | `read_calibration_cache()` | what an earlier calibration found, as bytes; `None` if there was none |
+# | `get_batch(names)`, again and again | a list with one *device address* per input; `None` when there are no more |
+# | `write_calibration_cache(cache)` | nothing: keep these bytes for next time |
+#
+# TensorRT 11 has removed the interface, in favour of B6. You will meet it in existing code for years, and its cache is
+# worth understanding anyway.
+
+# %% [markdown]
+# **Addresses.** TensorRT reads the batch on the GPU, so you allocate device memory, copy, and return where it lies. The
+# batch must be one contiguous block of float32: `image[..., ::-1]`, the popular way from BGR to RGB, is a *view* that
+# walks backwards through memory, and copying from where it starts copies something else. Nobody checks.
+#
+# **Whole batches.** TensorRT reads as many bytes as the calibration profile says. A last batch with fewer images would
+# make it read beyond the end. Leave it out.
+#
+# **The cache.** It holds one scale per tensor, no kernels and no device, so it serves on other GPUs as well. But it knows
+# neither your weights nor your preprocessing. After *any* change of these a stale cache is read without a word, and you
+# debug an INT8 engine that was calibrated for another network. Delete it, or put a hash into its name.
+
+# %% [markdown]
+# ### Exercise · `lab4.int8_calibrator`
+#
+# *Core · difficulty 3/5 · 25 minutes · 7 points*
+#
+# The check builds a small engine twice with your class and one cache file. It looks at what lies at the addresses that
+# you return, counts allocations, and sees whether the second build asks for images at all.
+#
+# `cudart` is NVIDIA's `cuda.bindings.runtime`; each of its functions returns a tuple that starts with an error code:
+# `_, address = cudart.cudaMalloc(n_bytes)`, `cudart.cudaMemcpy(to, from, n_bytes, kind)` with
+# `cudart.cudaMemcpyKind.cudaMemcpyHostToDevice`, `cudart.cudaFree(address)`. An array's address is
+# `array.ctypes.data`. (On TensorRT 11 the class has nothing to inherit from; the check then uses emulated TensorRT 10.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-int8_calibrator", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class EntropyCalibrator(getattr(trt, "IInt8EntropyCalibrator2", object)):
+    """Hands calibration images to TensorRT and keeps what it found out.
+
+    Device memory for one batch is allocated when the first batch is asked for, used for all batches, and freed when
+    there are no more.
+    """
+
+    def __init__(self, images, batch_size, cache):
+        """Take (n, 3, H, W) float32 images, the images per batch, and the Path of the cache, which may not exist yet."""
+        ### BEGIN SOLUTION
+        super().__init__()
+        whole = range(0, len(images) - batch_size + 1, batch_size)
+        self.batches = iter([np.ascontiguousarray(images[start : start + batch_size]) for start in whole])
+        self.batch_size, self.cache, self.address = batch_size, cache, None
+        ### END SOLUTION
+
+    def get_batch_size(self):
+        """Return the number of images in a batch."""
+        ### BEGIN SOLUTION
+        return self.batch_size
+        ### END SOLUTION
+
+    def get_batch(self, names):
+        """Copy the next whole batch to the device and return a list with its address; None when there are no more."""
+        ### BEGIN SOLUTION
+        batch = next(self.batches, None)
+        if batch is None:
+            cudart.cudaFree(self.address)
+            return None
+        if self.address is None:
+            _, self.address = cudart.cudaMalloc(batch.nbytes)
+        cudart.cudaMemcpy(self.address, batch.ctypes.data, batch.nbytes, cudart.cudaMemcpyKind.cudaMemcpyHostToDevice)
+        return [self.address]
+        ### END SOLUTION
+
+    def read_calibration_cache(self):
+        """Return the bytes of the cache file, or None if there is none."""
+        ### BEGIN SOLUTION
+        return self.cache.read_bytes() if self.cache.exists() else None
+        ### END SOLUTION
+
+    def write_calibration_cache(self, cache):
+        """Write the cache, a bytes-like object, to the file."""
+        ### BEGIN SOLUTION
+        self.cache.write_bytes(bytes(cache))
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-int8_calibrator-check", "locked": true, "points": 7, "schema_version": 3, "solution": false, "task": false}
+check("lab4.int8_calibrator")
+
+# %% [markdown]
+# Your class on the real detector. The build is the one of A1, with a flag and the calibrator. It is done twice, and the
+# second time no image is needed.
+
+
+# %% tags=["demonstration"]
+def build_classic(calibrator, size=320):
+    """Build an INT8 engine the classic way and return what the builder returned."""
+    builder = trt.Builder(LogKeeper())
+    network = builder.create_network(0)
+    trt.OnnxParser(network, LogKeeper()).parse_from_file(str(fp32_onnx))
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    profile.set_shape("images", *[(n, 3, size, size) for n in (1, 4, 4)])
+    config.add_optimization_profile(profile)
+    config.set_calibration_profile(profile)
+    config.set_flag(trt.BuilderFlag.INT8)
+    config.int8_calibrator = calibrator
+    return builder.build_serialized_network(network, config)
+
+
+# %% tags=["demonstration"]
+cache_path = lab_folder / "classic.cache"
+calibration_images = np.concatenate(list(ImageBatches(dataset.images("train")[:16], input_hw=(320, 320))))
+with using("lab4.int8_calibrator"):
+    cache_path.unlink(missing_ok=True)  # it would know nothing of new images or weights
+    for attempt in ("first", "second"):
+        calibrator = EntropyCalibrator(calibration_images, 4, cache_path)
+        if platform.api_major > 10:
+            print("TensorRT 11 has no calibrators: B6 shows what took their place.")
+            break
+        started = time.perf_counter()
+        plan = build_classic(calibrator)
+        seconds = time.perf_counter() - started
+        print(f"{attempt} build: {seconds:.1f} s, {'a plan' if plan is not None else 'no plan'}")
+
+# %% [markdown]
+# And this is what a cache holds: a line of header, then one line per tensor, its *scale* as the eight hexadecimal digits
+# of a big-endian float32. Multiply by 127 and you have *amax* again. Compare with the thresholds of B2.
+
+# %% tags=["demonstration"]
+if cache_path.exists():
+    lines = cache_path.read_text().splitlines()
+    print(lines[0])
+    for line in lines[1:6]:
+        name, digits = line.rsplit(": ", 1)
+        scale = np.frombuffer(bytes.fromhex(digits), ">f4")[0]
+        chosen = f", B2 chose {amax['entropy'][name]:.2f}" if name in amax["entropy"] else ""
+        print(f"{line}   scale {scale:.5f}, amax {127 * scale:.2f}{chosen}")
+
+# %% [markdown]
+# <details><summary>Self-check: the second build was faster. Would it be safe to send the cache to a colleague with another
+# GPU? And the plan?</summary>
+#
+# The cache yes: scales belong to the network and its data, not to a device. (Between TensorRT versions tensors may be
+# named or fused differently; then the missing ones are calibrated badly or not at all, so look at the log.) The plan no:
+# it holds kernels chosen by timing on *your* GPU, and another device refuses it.
+# </details>
+
+# %% [markdown]
+# ## B5 · Calibrate on what the network will see
+#
+# Calibration asks one question: how large do this network's values get *in use*? Whatever differs between calibration
+# and use makes the answer wrong. Here is somebody's calibration code. It runs, raises nothing, and ruins the engine. Read
+# it and find the four mistakes before you go on.
+
+
+# %% tags=["demonstration"]
+def careless_calibration(paths, count, input_hw):
+    """Yield calibration batches. Four mistakes are in here."""
+    for path in sorted(paths)[:count]:
+        image = cv2.imread(str(path))
+        resized = cv2.resize(image, input_hw[::-1])
+        batch = resized.transpose(2, 0, 1)[None]
+        yield np.ascontiguousarray(batch, dtype=np.float32)
+
+
+my_four_mistakes = ["", "", "", ""]  # write them down
+
+# %% [markdown]
+# <details><summary>The four</summary>
+#
+# - **No `/ 255`**: the network was trained on values from 0 to 1.
+# - **Blue first**: OpenCV reads BGR, the network was trained on RGB.
+# - **Stretched**: in use an image is letterboxed, one scale for both axes, centered on gray.
+# - **The first files of a sorted folder**: often one camera, one scene, one class.
+#
+# None of the first three is a mistake in a calculation; each is *another preprocessing than in use*. The cure is not to
+# write it more carefully a second time. It is to call the same function.
+# </details>
+
+# %% [markdown]
+# What the network sees of one 4:3 image, with each mistake alone. The bars are the means of the three channels. White
+# is what lies beyond 1.
+
+# %% tags=["demonstration"]
+wide = read_image(dataset.images("train")[3])[40:280]
+canvas, _ = letterbox(wide, input_hw=(320, 320))
+in_use, _ = preprocess(wide, input_hw=(320, 320))
+stretched = cv2.resize(wide, (320, 320))[..., ::-1].transpose(2, 0, 1) / 255
+network_inputs(
+    {
+        "in use": in_use[0],
+        "not divided by 255": in_use[0] * 255,
+        "blue first": in_use[0][::-1],
+        "stretched": stretched,
+    }
+)
+
+# %% [markdown]
+# Which of these would you notice by eye in a log or a dashboard? Now what they cost. The next cell calibrates (min-max,
+# eight images) with each mistake and measures the scores on the *same, correctly prepared* test images. Before you run
+# it, rank them: which mistake hurts most, which hardly at all?
+
+# %%
+my_guess_ranking = ["", "", ""]  # scale, channels, one scene: from the most to the least harmful
+
+# %% tags=["demonstration"]
+right_inputs = list(ImageBatches(dataset.images("train")[:8], input_hw=(320, 320)))
+one_scene = [np.ascontiguousarray(right_inputs[0][:, :, ::flip]) for flip in (1, -1)]
+mistakes = {
+    "none": right_inputs,
+    "not divided by 255": [batch * np.float32(255) for batch in right_inputs],
+    "blue first": [np.ascontiguousarray(batch[:, ::-1]) for batch in right_inputs],
+    "one scene": one_scene,
+}
+damage = {}
+for name, batches in mistakes.items():
+    table = calibrate(fp32_onnx, batches, method="minmax")
+    quantize_onnx(fp32_onnx, lab_folder / "model.mistake.onnx", table=table)
+    damage[name] = score_errors(lab_folder / "model.mistake.onnx")
+method_errors(damage, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
+
+# %% [markdown]
+# The forgotten division is a catastrophe: every scale of the first layers is up to 255 times too coarse, and all real
+# values fall onto a few levels. The swapped channels are the dangerous case, because they cost little *here*: parts and
+# background of this dataset are nearly gray. With red blood cells on white, or traffic lights, they would not. A mistake
+# that your test data cannot show is still a mistake. That is why you look at **statistics** of what goes in, not only at
+# what comes out.
+
+# %% [markdown]
+# ### Exercise · `lab4.calibration_bug`
+#
+# *Core · difficulty 3/5 · 20 minutes · 5 points*
+#
+# Write the calibration that should have been written, and the diagnosis that would have caught the other one: from the
+# statistics of a healthy calibration and of a suspicious one, name what is wrong. Several things may be, or nothing.
+# Calibrations differ a little for honest reasons (other images, fewer of them); those are not bugs.
+#
+# For `prepare` you may, and should, use the function that the detector itself uses: `preprocess(image_bgr,
+# input_hw=...)`, imported above, returns (batch, transform).
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-calibration_bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Calibration:
+    """Calibration as it should be, and what tells when it is not."""
+
+    def choose(self, class_ids, count):
+        """Return the numbers of `count` different images that show every class.
+
+        Args:
+            class_ids: For each image the list of the class ids that it shows, maybe none.
+            count: How many images to choose, at most as many as there are.
+
+        Returns:
+            A list in any order, the same for the same input. With C classes, each is shown by at least count // C of
+            the chosen images, or by all images that show it if there are fewer.
+        """
+        ### BEGIN SOLUTION
+        classes = sorted({number for ids in class_ids for number in ids})
+        showing = {c: [image for image, ids in enumerate(class_ids) if c in ids] for c in classes}
+        chosen = {}  # a dict keeps the order and forgets repetitions
+        for turn in range(len(class_ids)):
+            for number in sorted(classes, key=lambda c: len(showing[c])):  # rare classes first
+                fresh = [image for image in showing[number] if image not in chosen]
+                if fresh and len(chosen) < count:
+                    chosen[fresh[turn * 7 % len(fresh)]] = None  # not just neighbours in the folder
+        chosen.update(dict.fromkeys(range(len(class_ids))))  # fills up, if all that show something are in
+        return list(chosen)[:count]
+        ### END SOLUTION
+
+    def prepare(self, image_bgr, input_hw):
+        """Return the network's input for an OpenCV image: (1, 3, H, W) float32, exactly as at inference."""
+        ### BEGIN SOLUTION
+        batch, _ = preprocess(image_bgr, input_hw=input_hw)
+        return batch
+        ### END SOLUTION
+
+    def diagnose(self, healthy, seen):
+        """Return what is wrong with a calibration: a set of "scale", "channels", "letterbox", "selection"; maybe empty.
+
+        Args:
+            healthy: Statistics of the network's inputs in a calibration that is known to be right:
+                "largest": the largest value; "channel_mean": the mean of the 1st, 2nd and 3rd channel;
+                "border": mean width of the gray border in pixels, [left, top, right, bottom];
+                "images": how many images; "images_per_class": how many of them show each class.
+            seen: The same of the one in question. Its scale may be off by a factor of 255 in either direction.
+        """
+        ### BEGIN SOLUTION
+        bugs, right = set(), np.array(healthy["channel_mean"])
+        ratio = seen["largest"] / healthy["largest"]
+        factor = 255 if ratio > 16 else 1 / 255 if ratio < 1 / 16 else 1
+        mean = np.array(seen["channel_mean"]) / factor
+        if factor != 1:
+            bugs.add("scale")
+        if np.abs(mean[::-1] - right).sum() < np.abs(mean - right).sum():
+            bugs.add("channels")
+        if np.abs(np.subtract(seen["border"], healthy["border"])).max() > 0.4 * max(healthy["border"]):
+            bugs.add("letterbox")
+        share, expected = (np.array(part["images_per_class"]) / part["images"] for part in (seen, healthy))
+        if np.any(share < expected / 3):
+            bugs.add("selection")
+        return bugs
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-calibration_bug-check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
+check("lab4.calibration_bug")
+
+# %% [markdown]
+# <details><summary>Self-check: someone calibrates on the <i>test</i> images "because they look like production". Is that a
+# calibration bug?</summary>
+#
+# It breaks no engine, it breaks the measurement. The thresholds would be chosen on the images that are to judge them,
+# and the INT8 drop comes out too small. Calibrate on training images (no labels are needed, only realistic images), and
+# keep the test images for the verdict.
+# </details>
+
+# %% [markdown]
+# ## B6 · Quantization written into the graph
+#
+# A calibrator decides behind the curtain: which layers become INT8 is the builder's choice. The modern way, and the only
+# one from TensorRT 11 on, writes the decision into the ONNX graph. A **QuantizeLinear** and a **DequantizeLinear** node
+# in a row (a Q/DQ *pair*) round a tensor to INT8 and bring it back. Run literally, that is a fake: quantized values,
+# floating-point arithmetic. But TensorRT reads a pair as a promise, "what passes here fits into INT8", and if all inputs
+# of a convolution carry it, the builder swallows the pairs and multiplies integers.
+#
+# The graph is explicit, the same file runs in ONNX Runtime and OpenVINO, and what stays in high precision is your
+# choice. In return, *placement* is your work.
+
+# %% [markdown]
+# **The rules**, and why:
+#
+# 1. INT8, zero point 0, constant scales: see B1. A `QuantizeLinear` without zero point makes *uint8*, which is refused.
+# 2. Activations: one scale per tensor. Weights: one per output channel, `axis=0` (ONNX's default axis is 1!).
+# 3. Quantize the **inputs** of convolutions, not their outputs. Behind a convolution comes a SiLU, which TensorRT computes
+#    in the same kernel, in high precision. A pair in between forces a rounding right where precision was free.
+# 4. Quantize **both inputs of a residual Add**. Else both tensors travel in FP32, at four times the bytes.
+# 5. Leave the **bias** alone. It is added to the INT32 sums and costs nothing; ONNX Runtime's own quantizer gives it a
+#    pair of its own, in INT32, and TensorRT's parser refuses it.
+# 6. Leave the **end of the head** alone: the last convolutions make logits and distances. A step there is a step in
+#    scores and pixels. The decode behind them (all its Adds and Muls) stays in high precision as well.
+# 7. No pairs for Concat, MaxPool and Resize: they only move values; TensorRT lets pairs slide past them.
+
+# %% [markdown]
+# A residual block of the detector, before and after. Green runs in INT8.
+
+# %% tags=["demonstration"]
+quantized_graph = onnx.load(quantized_with(amax["mse"], "mse"))
+block = next(name for name in (node.name for node in detector_graph.graph.node) if name.endswith("/Add"))
+block = block.removesuffix("Add")
+display(placement_graph(detector_graph, prefix=block, title=f"{block} in FP32"))
+display(placement_graph(quantized_graph, prefix=block, title=f"{block} with Q/DQ pairs"))
+
+# %% [markdown]
+# ### Exercise · `lab4.qdq_graph`
+#
+# *Core · difficulty 4/5 · 30 minutes · 9 points*
+#
+# Write the quantizer. You get an FP32 detector and the calibrated *amax* of **all** its float tensors: choosing those that
+# need a pair is the point. The check holds your graph against the rules, rebuilds the engine from it, asks the inspector
+# whether it runs in INT8, and ONNX Runtime whether it is still right.
+#
+# Tools: `helper.make_node(op, inputs, outputs, name, axis=0)`, `numpy_helper.from_array(array, name)` and
+# `numpy_helper.to_array(tensor)` are ONNX's own. `find_head(model)` returns the nodes that rule 6 means, by their first
+# output, as the sets `.final_convs` and `.decode`. `replace_nodes(graph, nodes)` gives a graph other nodes, sorted so
+# that each comes after what it reads. In these detectors every Add outside of the decode is a residual one.
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-qdq_graph", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def insert_qdq(model, amax):
+    """Return an INT8 version of an FP32 detector, with Q/DQ pairs where TensorRT wants them.
+
+    Args:
+        model: A ModelProto. It must not be changed. Weights and biases are initializers.
+        amax: The calibrated magnitude of every float tensor that is no weight, by name; all positive.
+
+    Returns:
+        A new ModelProto with the same inputs and outputs. In front of every pair stands the FP32 tensor as it was,
+        weights included; scales are amax / 127, for weights max |w| / 127 of each output channel.
+    """
+    ### BEGIN SOLUTION
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    graph, head = quantized.graph, find_head(model)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    pairs, added = {}, []
+
+    def pair(tensor):
+        """Return the dequantized copy of a tensor; one pair serves all that read it."""
+        if tensor not in pairs:
+            reach = np.abs(weights[tensor]).max(axis=(1, 2, 3)) if tensor in weights else np.float32(amax[tensor])
+            scale, names = np.asarray(reach / 127, np.float32), [f"{tensor}_scale", f"{tensor}_zero"]
+            graph.initializer.append(numpy_helper.from_array(scale, names[0]))
+            graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), names[1]))
+            axis = {"axis": 0} if scale.ndim else {}
+            q, pairs[tensor] = f"{tensor}_q", f"{tensor}_dq"
+            added.append(helper.make_node("QuantizeLinear", [tensor, *names], [q], f"{tensor}_Q", **axis))
+            added.append(helper.make_node("DequantizeLinear", [q, *names], [pairs[tensor]], f"{tensor}_DQ", **axis))
+        return pairs[tensor]
+
+    for node in graph.node:
+        if node.op_type in ("Conv", "Add") and node.output[0] not in head.final_convs | head.decode:
+            node.input[0], node.input[1] = pair(node.input[0]), pair(node.input[1])
+    replace_nodes(graph, [*graph.node, *added])
+    return quantized
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-qdq_graph-check", "locked": true, "points": 9, "schema_version": 3, "solution": false, "task": false}
+check("lab4.qdq_graph")
+
+# %% [markdown]
+# Your quantizer on the real detector: rules, engine, accuracy. Nothing in it knew how large the network would be.
+
+# %% tags=["demonstration"]
+with using("lab4.qdq_graph"):
+    yours = insert_qdq(detector_graph, amax["mse"])
+    your_onnx = lab_folder / "model.yours.onnx"
+    onnx.save(yours, your_onnx)
+    for violation in qdq_violations(yours)[:3]:
+        print(f"{violation.rule}: {violation.node}: {violation.message}")
+    options = EngineOptions(precision=Precision.INT8, max_batch=4)
+    report = build_engine(your_onnx, lab_folder / "yours.engine", options=options).report
+    shares = ", ".join(f"{part:.0%} {precision.upper()}" for precision, part in report.precision_share.items())
+    print(f"{len(qdq_violations(yours))} rules broken; convolutions: {shares}")
+    print(f"relative L2 error of the scores: {np.mean(score_errors(your_onnx)):.3f}")
+    display(placement_graph(yours, prefix=block, title="Yours"))
+
+# %% [markdown]
+# <details><summary>Self-check: the ONNX file with Q/DQ is <i>larger</i> than the FP32 one. Where is the gain?</summary>
+#
+# The file still stores weights in FP32, with scales on top, because TensorRT wants to fuse before it quantizes them. The
+# plan stores INT8. And run by ONNX Runtime on a CPU, the Q/DQ graph may even be slower than FP32: the pairs are real
+# work for whoever does not swallow them. A Q/DQ graph is an instruction to a builder, not a finished product.
+# </details>
+
+# %% [markdown]
+# ## B7 · Spend precision where it counts
+#
+# Sometimes everything is right and INT8 still costs too much. Then not all layers are to blame. Measure: quantize **one**
+# block at a time, leave the rest in FP32, and see what the output suffers. Each bar below is one engine's worth of
+# calibration and evaluation; that price is why people guess instead. Guess too, before you run it: beginning, middle, or
+# end of the network?
+
+# %%
+my_guess_block = "model.9"  # your guess: the most sensitive block, model.0 (the image) to model.24 (the head)
+
+# %% tags=["demonstration"]
+everything = [*placement.convs, *placement.adds]
+blocks = {}
+for output in everything:
+    blocks.setdefault(output.split("/")[1], []).append(output)
+block_damage = {}
+for block_name, members in blocks.items():
+    others = [output for output in everything if output not in members]
+    path = quantized_with(amax["mse"], "part", high_precision_nodes=others)
+    block_damage[block_name] = float(np.mean(score_errors(path)))
+most = max(block_damage, key=block_damage.get)
+print(f"most sensitive: {most}; your guess: {my_guess_block}")
+all_int8 = means["mse"]
+layer_sensitivity(block_damage, all_int8=all_int8)
+
+# %% [markdown]
+# The early blocks lead. They see the image itself, at full resolution, with few channels, and everything after them
+# inherits their errors. Two bars at the bottom are zero: these blocks feed the part of the head that finds *large*
+# objects, and the probe images have none. The ranking is only as good as the images it was measured on.
+#
+# Damages do not add up, either: the sum of the bars is far more than what all blocks do together. Rounding errors are
+# independent, so they add like the sides of a right angle, $\sqrt{\sum d_i^2}$: the few worst decide.
+
+# %% tags=["demonstration"]
+ranking = sorted(block_damage, key=block_damage.get, reverse=True)
+print(f"sum of the bars {sum(block_damage.values()):.3f}, root of the summed squares "
+      f"{np.sqrt(sum(value**2 for value in block_damage.values())):.3f}, all blocks in INT8 {all_int8:.3f}")  # fmt: skip
+for count in (1, 3, 5):
+    spared = [output for block_name in ranking[:count] for output in blocks[block_name]]
+    errors = score_errors(quantized_with(amax["mse"], "part", high_precision_nodes=spared))
+    print(f"without {', '.join(ranking[:count])}: {np.mean(errors):.3f}")
+
+# %% [markdown]
+# ### Exercise · `lab4.sensitive_layers`
+#
+# *Stretch · difficulty 3/5 · 15 minutes · 5 points*
+#
+# Decide which layers stay in high precision, within a budget: a share of all multiply-accumulates. You get a function that
+# measures, and each call of it stands for minutes of somebody's GPU; the check counts them. The networks of the check are
+# made so that a few layers suffer much: single channels dwarf the others, as in B1, and here everything is quantized per
+# tensor.
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-sensitive_layers", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def keep_sensitive(costs, measure, *, budget):
+    """Rank layers by the damage their quantization does, and keep the worst in high precision.
+
+    Args:
+        costs: Layer name to its multiply-accumulates, in graph order.
+        measure: measure(names) returns the relative L2 error of the output with exactly these layers in INT8 and all
+            others in FP32. Call it at most twice per layer.
+        budget: The largest share (0 to 1) of all multiply-accumulates that may stay in FP32.
+
+    Returns:
+        A dict with
+        "damage": layer name to the error with that layer alone in INT8;
+        "order": all names, the most damaging first;
+        "keep": the names to keep in FP32. From the most damaging on, a layer is kept if it still fits the budget, and
+            passed over if it does not. (Another choice within the budget will do if its error is as small.)
+    """
+    ### BEGIN SOLUTION
+    damage = {name: measure([name]) for name in costs}
+    order = sorted(damage, key=damage.get, reverse=True)
+    keep, left = [], budget * sum(costs.values())
+    for name in order:
+        if costs[name] <= left:
+            keep.append(name)
+            left -= costs[name]
+    return {"damage": damage, "order": order, "keep": keep}
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "lab4-sensitive_layers-check", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
+check("lab4.sensitive_layers")
+
+# %% [markdown]
+# **We have:** a map from numbers to bytes and its two errors; thresholds chosen by four methods, and the experience that
+# the famous one loses on this kind of network; a calibrator with a cache; calibration that sees what the network will
+# see, and statistics that tell when it does not; quantization written into the graph by TensorRT's rules; and a ranking
+# of the layers that suffer, measured instead of guessed.
+#
+# **Further, if you like** (ungraded): quantize with ONNX Runtime's `quantize_static` defaults and let
+# `yolotrt_lab.precision.rules.check_qdq_rules` list what TensorRT would refuse · calibrate with 4, 8, 16, 32 images and
+# plot how far the thresholds move · read about quantization-aware training, which lets the network adapt to the rounding:
+# [Wu et al. 2020](https://arxiv.org/abs/2004.09602) · the talk that introduced entropy calibration:
+# [Migacz 2017](https://on-demand.gputechconf.com/gtc/2017/presentation/s7310-8-bit-inference-with-tensorrt.pdf) ·
+# [NVIDIA on quantized types](https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html)
 
 # %%
 # --- part B ends ---
@@ -735,7 +1732,7 @@ print(json.dumps(next(layer for layer in int8_layers if layer["LayerType"] == "C
 #
 # | | a tensor's type |
 # |---|---|
-# | 10 | `"Format/Datatype": "Channel major Int8 format"` |
+# | 10 | `"Format/Datatype": "Channel major Int8 format"`, or just `"Int8"` |
 # | 11 | `"Format": "Channel major"`, `"Datatype": "Int8"` |
 
 # %% [markdown]
@@ -743,7 +1740,7 @@ print(json.dumps(next(layer for layer in int8_layers if layer["LayerType"] == "C
 # Nothing can be proven from that, and a function that reads such an engine should say so instead of finding "no fused
 # layers".
 #
-# **Self-check before you write:** your guess from A1, and the truth.
+# But first: **your guess** from A1, and the truth.
 
 # %% tags=["demonstration"]
 layer_counts = {name: len(build.report.layers) for name, build in builds.items()}
@@ -771,7 +1768,8 @@ def read_inspector(text: str, compute_nodes: list[str]) -> dict:
     """Find out from an inspector's JSON what was fused, and what the compute nodes run in.
 
     Args:
-        text: What `get_engine_information(LayerInformationFormat.JSON)` returned, from TensorRT 10 or 11.
+        text: What `get_engine_information(LayerInformationFormat.JSON)` returned, from TensorRT 10 or 11. A type stands
+            there as a word of its own, in any case: FP32 or Float; FP16 or Half; BF16 or BFloat16; Int8.
         compute_nodes: Names of the graph's convolutions and matrix products.
 
     Returns:
@@ -796,7 +1794,8 @@ def read_inspector(text: str, compute_nodes: list[str]) -> dict:
         for node in nodes:
             if node in precision:
                 first = layer["Inputs"][0]
-                words = (first.get("Format/Datatype") or first["Datatype"]).lower().split()
+                words = re.split(r"\W+", (first.get("Format/Datatype") or first["Datatype"]).lower())
+                words = [{"float": "fp32", "half": "fp16", "bfloat16": "bf16"}.get(word, word) for word in words]
                 precision[node] = next((word for word in words if word in ("fp32", "fp16", "bf16", "int8")), None)
     known = [value for value in precision.values() if value is not None]
     return {"fused": fused, "precision": precision, "int8_share": known.count("int8") / max(len(known), 1)}

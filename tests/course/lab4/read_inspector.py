@@ -8,7 +8,15 @@ from tests_course_api import right, wrong
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.types import Precision
 
-KINDS = {"Int8": "int8", "FP32": "fp32", "FP16": "fp16", "BF16": "bf16"}
+KINDS = {
+    "Int8": "int8",
+    "FP32": "fp32",
+    "FP16": "fp16",
+    "Half": "fp16",
+    "BF16": "bf16",
+    "BFloat16": "bf16",
+    "Float": "fp32",
+}
 
 
 def layers_in(text):
@@ -85,6 +93,18 @@ def only_tensorrt_10(text, compute_nodes):
     return reading(text, compute_nodes, kind=kind)
 
 
+@wrong(caught_by="test_every_node_has_the_precision_it_runs_in", says="more than one word")
+def one_wording(text, compute_nodes):
+    """Knows one sentence for each type, as this machine happens to write it."""
+    sentences = {f"Channel major {word} format": kind for word, kind in KINDS.items()} | KINDS
+
+    def kind(layer):
+        first = layer["Inputs"][0]
+        return sentences.get(first.get("Format/Datatype") or first["Datatype"], "unknown")
+
+    return reading(text, compute_nodes, kind=kind)
+
+
 @wrong(caught_by="test_the_share_counts_nodes_that_run", says="among all layers")
 def share_of_layers(text, compute_nodes):
     """Counts layers of any kind."""
@@ -133,9 +153,10 @@ def by_hand(text, compute_nodes):
             fused.append(tuple(parts))
     precision = {}
     for node in compute_nodes:
-        words = " ".join(str(value) for value in home[node]["Inputs"][0].values()) if node in home else ""
-        words = words.replace(str(home[node]["Inputs"][0]["Name"]), "").lower() if node in home else ""
-        found = [kind for kind in Precision if kind.value in words.split()]
+        fields = home[node]["Inputs"][0] if node in home else {}
+        words = str(fields.get("Format/Datatype", fields.get("Datatype", ""))).lower().split()
+        words = [{"float": "fp32", "half": "fp16", "bfloat16": "bf16"}.get(word, word) for word in words]
+        found = [kind for kind in Precision if kind.value in words]
         precision[node] = found[0] if found else None
     ran = [kind for kind in precision.values() if kind is not None]
     return {"fused": tuple(fused), "precision": precision, "int8_share": sum(k == "int8" for k in ran) / len(ran)}

@@ -19,10 +19,18 @@ engines = sibling(__file__, "engine_facts")
 
 _F32_10, _MISLEADING = "TensorRT 10, FP32", "TensorRT 10, names that mislead"
 _HALF_11, _INT8_10, _INT8_11 = "TensorRT 11, half precision", "TensorRT 10, INT8", "TensorRT 11, INT8"
+_GPU_WORDS = "TensorRT 10, words of a GPU build"
 _ABSENT, _NAMES_ONLY = "a node that is not there", "layer names only"
-_READABLE = (_F32_10, _MISLEADING, _HALF_11, _INT8_10, _INT8_11, _ABSENT)
+_READABLE = (_F32_10, _MISLEADING, _HALF_11, _INT8_10, _INT8_11, _GPU_WORDS, _ABSENT)
 _WORDS = {"int8": "int8", "i8": "int8", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "half": "fp16"}
 _WORDS |= {"fp32": "fp32", "float": "fp32"}
+# How TensorRT on a GPU says the same: a bare word, or a sentence about the layout with the word inside.
+_SAID_ON_A_GPU = {
+    "fp32": ("Float", "Row major linear FP32", "Four wide channel vectorized row major FP32 format"),
+    "fp16": ("Half", "Row major linear FP16 format", "Channel major FP16 format where channel % 8 == 0"),
+    "bf16": ("BFloat16", "Row major linear BFloat16 format"),
+    "int8": ("Int8", "Thirty-two wide channel vectorized row major Int8 format."),
+}
 
 EXERCISE = Exercise(
     id="lab4.read_inspector",
@@ -32,7 +40,7 @@ EXERCISE = Exercise(
     difficulty=3,
     minutes=25,
     cases=(*_READABLE, _NAMES_ONLY),
-    hidden=(_MISLEADING, _HALF_11, _INT8_10, _INT8_11, _ABSENT),
+    hidden=(_MISLEADING, _HALF_11, _INT8_10, _INT8_11, _GPU_WORDS, _ABSENT),
     forbidden=("yolotrt_lab.engines.inspect.report_from_json",),
     reading="https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/inference-library/engine-tools.html",
 )
@@ -46,11 +54,13 @@ def inputs(case: str, rng: np.random.Generator) -> dict[str, object]:
     if case == _MISLEADING:
         _repeat_the_head(model)
     nodes = networks.compute_nodes(model)
-    if case in (_INT8_10, _INT8_11, _ABSENT):
+    if case in (_INT8_10, _INT8_11, _GPU_WORDS, _ABSENT):
         chosen = [name for name in nodes if rng.random() < 0.6] or nodes[-1:]
         model = networks.quantized(model, rng, nodes=chosen)
     content = model.SerializeToString(deterministic=True)
     text = _inspected(content, major, half=case == _HALF_11, detailed=case != _NAMES_ONLY)
+    if case == _GPU_WORDS:
+        text = _said_on_a_gpu(text, rng)
     if case == _ABSENT:
         nodes.insert(int(rng.integers(len(nodes))), f"{networks.random_prefix(rng)}/lost/conv/Conv")
     return {"text": text, "compute_nodes": nodes}
@@ -100,6 +110,15 @@ def _in_half(content: bytes) -> bytes:
     model = onnx.load_from_string(content)
     cast_graph_to_fp16(model, kept={}, keep_io=True)
     return model.SerializeToString(deterministic=True)
+
+
+def _said_on_a_gpu(text: str, rng: np.random.Generator) -> str:
+    content = json.loads(text)
+    for layer in content["Layers"]:
+        for tensor in [*layer["Inputs"], *layer["Outputs"]]:
+            words = _SAID_ON_A_GPU.get(str(_type(tensor)), (tensor["Format/Datatype"],))
+            tensor["Format/Datatype"] = words[int(rng.integers(len(words)))]
+    return json.dumps(content)
 
 
 def run(answer: Any, *, text: str, compute_nodes: list[str]) -> object:
@@ -219,7 +238,10 @@ def _precision_mistake(right: dict[str, Any], node: str, precision: str, seen: s
     if precision == "bf16" and seen == "fp16":
         return "FP16 was asked for. The inspector tells what runs, and here that is something else."
     if seen not in set(_WORDS.values()):
-        return "The answer is one of fp32, fp16, bf16, int8. TensorRT 10 and 11 write types in different fields."
+        return (
+            "The answer is one of fp32, fp16, bf16, int8. TensorRT 10 and 11 write types in different fields, and each "
+            "type has more than one word: see the docstring."
+        )
     return ""
 
 
