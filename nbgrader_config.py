@@ -6,12 +6,18 @@ the configuration.
 """
 
 import os
+import sys
 from pathlib import Path
 
 c = get_config()  # noqa: F821 -- nbgrader provides it
 
 ROOT = Path(__file__).resolve().parent
 OURS = "yolotrt_lab.grading.nbgrader"
+
+# nbgrader calls `alembic`, a program of the same environment, by its bare name.
+PROGRAMS = str(Path(sys.executable).parent)
+if PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([PROGRAMS, os.environ.get("PATH", os.defpath)])
 
 # --- For you to change ------------------------------------------------------------------------------------------------
 

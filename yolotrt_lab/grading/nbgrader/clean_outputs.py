@@ -9,6 +9,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor  # type: ignore[import-u
 from traitlets import Integer
 
 from yolotrt_lab.grading.nbgrader.release import node_from
+from yolotrt_lab.grading.nbgrader.submission import is_base64
 
 __all__ = ["CleanOutputs"]
 
@@ -52,7 +53,7 @@ class CleanOutputs(NbGraderPreprocessor):  # type: ignore[misc]
             return None
         kept = {name: self._short(data[name]) for name in _HARMLESS[:1] if name in data}
         for name in _HARMLESS[1:]:
-            if isinstance(data.get(name), str) and len(data[name]) <= self.max_picture_bytes:
+            if is_base64(data.get(name)) and len(data[name]) <= self.max_picture_bytes:
                 kept[name] = data[name]
         return {"output_type": "display_data", "data": kept, "metadata": {}} if kept else None
 

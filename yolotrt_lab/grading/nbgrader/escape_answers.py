@@ -12,21 +12,35 @@ from yolotrt_lab.grading.nbgrader.rebuilding import is_answer
 
 __all__ = ["EscapeAnswers"]
 
-# The start of a tag, comment or declaration; not of an address in angle brackets, which Markdown makes a link.
-_TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
 _WORD_JOINER = "\N{WORD JOINER}"
+_HARMFUL = (
+    re.compile(r"<(?=[A-Za-z/!?])(?!https?://)"),  # a tag or comment, not an address in angle brackets
+    re.compile(r"&(?=[A-Za-z#])"),  # a character by its name, which could be part of the next
+    re.compile(r"(?<!http)(?<!https)(?<!mailto)(?<!attachment)(?<=.)(?=:)"),  # javascript:
+)
+
+_ATTACHED = re.compile(r"attachment:([^)\s\"'>]*)")
 
 
 class EscapeAnswers(NbGraderPreprocessor):  # type: ignore[misc]
-    """Takes the effect from HTML in written answers.
+    """Takes the effect from HTML and from addresses that are programs in written answers.
 
     formgrader renders Markdown with raw HTML in it, so a script in an answer would run in the instructor's session.
-    An invisible word joiner behind each `<` that begins a tag makes it plain text, in prose and in code alike.
-    The lab's own text, which uses HTML, stays.
+    An invisible word joiner behind each `<` that begins a tag, and before the colon of any address but those of the
+    web, makes them plain text, in prose and in code alike. The lab's own text, which uses HTML, stays.
     """
 
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
         """Escape one cell. Called by formgrader's HTMLExporter."""
         if cell.cell_type != "code" and is_answer(cell):
-            cell.source = _TAG.sub(f"<{_WORD_JOINER}", cell.source)
+            attached = cell.get("attachments", {})
+            # nbconvert stops at a picture that is not there.
+            cell.source = _ATTACHED.sub(
+                lambda found: (
+                    found.group() if found.group(1) in attached else found.group().replace(":", f"{_WORD_JOINER}:")
+                ),
+                cell.source,
+            )
+            for pattern in _HARMFUL:
+                cell.source = pattern.sub(lambda found: found.group() + _WORD_JOINER, cell.source)
         return cell, resources

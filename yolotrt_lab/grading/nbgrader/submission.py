@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,13 @@ from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.untrusted_files import read_regular
 
-__all__ = ["Submission", "SubmittedCell", "read_submission"]
+__all__ = ["Submission", "SubmittedCell", "is_base64", "read_submission"]
 
 MAX_NOTEBOOK_BYTES = 50_000_000
 MAX_CELLS = 5_000
 MAX_SOURCE_CHARACTERS = 200_000
 _PICTURES = ("image/png", "image/jpeg", "image/gif")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ def _text(value: object) -> str:
     return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\r\n", "\n")
 
 
+def is_base64(data: object) -> bool:
+    """Whether a value is a picture's data in base64 and nothing else: it becomes part of a page's HTML."""
+    return isinstance(data, str) and _BASE64.fullmatch(data) is not None
+
+
 def _pictures(attachments: object) -> dict[str, dict[str, str]]:
     """Return the attached pictures; other kinds could carry programs."""
     if not isinstance(attachments, dict):
@@ -142,7 +149,7 @@ def _pictures(attachments: object) -> dict[str, dict[str, str]]:
     kept: dict[str, dict[str, str]] = {}
     for name, content in attachments.items():
         if isinstance(content, dict):
-            images = {kind: data for kind, data in content.items() if kind in _PICTURES and isinstance(data, str)}
+            images = {kind: data for kind, data in content.items() if kind in _PICTURES and is_base64(data)}
             if images:
                 kept[_text(name)] = images
     return kept

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.nbgrader.findings import Finding
@@ -59,19 +61,30 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
         InputError: Missing, a link or another special file, too large, or unreadable.
     """
     try:
-        handle = os.open(path, _FLAGS)
+        stream, size_bytes = _open_regular(path)
     except OSError as error:
-        what = "it is a link" if path.is_symlink() else str(error.strerror)
+        what = "a link" if path.is_symlink() else error.strerror
         raise InputError(f"{path.name} cannot be read.", expected="a regular file", got=what) from None
-    with os.fdopen(handle, "rb") as stream:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode):
-            raise InputError(f"{path.name} cannot be read.", expected="a regular file", got=_kind_of(state.st_mode))
+    with stream:
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
-        size = f"{max(state.st_size, len(content)) / 1e6:.1f} MB"
+        size = f"{max(size_bytes, len(content)) / 1e6:.1f} MB"
         raise InputError(f"{path.name} is too large.", expected=f"at most {max_bytes / 1e6:.0f} MB", got=size)
     return content
+
+
+def _open_regular(path: Path | str, *, folder_handle: int | None = None) -> tuple[BinaryIO, int]:
+    """Open a regular file and return it with its size.
+
+    Raises:
+        OSError: It is something else, or cannot be read.
+    """
+    handle = os.open(path, _FLAGS, dir_fd=folder_handle)
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, _kind_of(state.st_mode))
+    return os.fdopen(handle, "rb"), state.st_size
 
 
 def unfit_files(folder: Path, limits: Limits) -> list[tuple[Path, Finding]]:
@@ -164,18 +177,15 @@ def _kind_of(mode: int) -> str:
 def _copy(entry: _Entry, place: Path, max_bytes: int) -> str:
     """Copy one file; return why not, if not. The file may change under our hands, so everything is asked again."""
     try:
-        handle = os.open(entry.name, _FLAGS, dir_fd=entry.folder_handle)
+        source, _ = _open_regular(entry.name, folder_handle=entry.folder_handle)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    with os.fdopen(handle, "rb") as source:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return "is no regular file"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        left = max_bytes
-        with place.open("wb") as copy:
-            while left > 0 and (piece := source.read(min(_CHUNK, left))):
-                copy.write(piece)
-                left -= len(piece)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    left = max_bytes
+    with source, place.open("wb") as copy:
+        while left > 0 and (piece := source.read(min(_CHUNK, left))):
+            copy.write(piece)
+            left -= len(piece)
     return ""
 
 
