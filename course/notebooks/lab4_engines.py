@@ -832,11 +832,11 @@ check("lab4.quantize_error")
 # %% [markdown]
 # ### Predict
 #
-# The activation above reaches to about 18. Where would you clip it: at 18, at 12, at 6? Write your guess down. The cell
+# The activation above reaches beyond 14. Where would you clip it: there, at 10, at 5? Write your guess down. The cell
 # behind it tries forty thresholds with *your* function and splits the error into its two parts.
 
 # %%
-my_guess_threshold = 12.0  # your guess: the threshold with the least squared error
+my_guess_threshold = 10.0  # your guess: the threshold with the least squared error
 
 # %% tags=["demonstration"]
 with using("lab4.quantize_error"):
@@ -1081,18 +1081,16 @@ range_shares(
 probes = list(ImageBatches(dataset.images("test")[:8], input_hw=(320, 320)))
 
 
-def scores_of(path):
-    """Return a detector's class scores on the probe images, one array per image."""
-    session = make_session(onnx.load(path))
-    return [session.run(None, {"images": probe})[0][:, 4:] for probe in probes]
+def scores_of(path, count=8):
+    """Return a detector's class scores on the first probe images, one array per image."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [session.run(None, {"images": probe})[0][:, 4:] for probe in probes[:count]]
 
 
-def score_errors(path):
+def score_errors(path, count=8):
     """Return the relative L2 error of the scores for each probe image."""
-    return [
-        float(np.linalg.norm(found - right) / np.linalg.norm(right))
-        for found, right in zip(scores_of(path), fp32_scores, strict=True)
-    ]
+    pairs = zip(scores_of(path, count), fp32_scores, strict=False)
+    return [float(np.linalg.norm(found - right) / np.linalg.norm(right)) for found, right in pairs]
 
 
 fp32_scores = scores_of(fp32_onnx)
@@ -1267,7 +1265,9 @@ with using("lab4.int8_calibrator"):
 
 # %% [markdown]
 # And this is what a cache holds: a line of header, then one line per tensor, its *scale* as the eight hexadecimal digits
-# of a big-endian float32. Multiply by 127 and you have *amax* again. Compare with the thresholds of B2.
+# of a big-endian float32. Multiply by 127 and you have *amax* again. Compare with the thresholds of B2: 16 images
+# instead of 24, and entropy changes its mind about some tensors. (On real TensorRT its own fusion comes first, so
+# there are fewer names.)
 
 # %% tags=["demonstration"]
 if cache_path.exists():
@@ -1363,11 +1363,14 @@ for name, batches in mistakes.items():
 method_errors(damage, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
 
 # %% [markdown]
-# The forgotten division is a catastrophe: every scale of the first layers is up to 255 times too coarse, and all real
-# values fall onto a few levels. The swapped channels are the dangerous case, because they cost little *here*: parts and
-# background of this dataset are nearly gray. With red blood cells on white, or traffic lights, they would not. A mistake
-# that your test data cannot show is still a mistake. That is why you look at **statistics** of what goes in, not only at
-# what comes out.
+# The forgotten division is a catastrophe. Every scale is up to 255 times too coarse, real values fall onto a level or
+# two, and an error of 1 is that of a detector that answers nothing but zeros. Swapped channels are the dangerous kind:
+# the engine works, a little worse, and much worse on some images, because they hold colours that calibration has never
+# seen. And one scene seems to cost nothing at all. That is luck: these images all have the same lamps and the same camera.
+# Add a night, or a second camera, and it ends.
+#
+# A mistake that your test images do not show is still a mistake. So look at the **statistics** of what goes in, not only
+# at what comes out.
 
 # %% [markdown]
 # ### Exercise · `lab4.calibration_bug`
@@ -1596,19 +1599,20 @@ block_damage = {}
 for block_name, members in blocks.items():
     others = [output for output in everything if output not in members]
     path = quantized_with(amax["mse"], "part", high_precision_nodes=others)
-    block_damage[block_name] = float(np.mean(score_errors(path)))
+    block_damage[block_name] = float(np.mean(score_errors(path, count=4)))
 most = max(block_damage, key=block_damage.get)
 print(f"most sensitive: {most}; your guess: {my_guess_block}")
-all_int8 = means["mse"]
+all_int8 = float(np.mean(method_scores["mse"][:4]))
 layer_sensitivity(block_damage, all_int8=all_int8)
 
 # %% [markdown]
-# The early blocks lead. They see the image itself, at full resolution, with few channels, and everything after them
-# inherits their errors. Two bars at the bottom are zero: these blocks feed the part of the head that finds *large*
-# objects, and the probe images have none. The ranking is only as good as the images it was measured on.
+# The early blocks lead. They see the image itself, at full resolution, with few channels, and everything behind them
+# inherits their errors. Two bars at the bottom are practically zero. Do not take these blocks for robust: they feed the
+# part of the head that finds *large* objects, and no probe image has one, so nothing of theirs reaches a score. A
+# ranking is only as good as the images it was measured on.
 #
 # Damages do not add up, either: the sum of the bars is far more than what all blocks do together. Rounding errors are
-# independent, so they add like the sides of a right angle, $\sqrt{\sum d_i^2}$: the few worst decide.
+# nearly independent, so they add like the sides of a right angle, $\sqrt{\sum d_i^2}$: the few worst decide.
 
 # %% tags=["demonstration"]
 ranking = sorted(block_damage, key=block_damage.get, reverse=True)
@@ -1616,8 +1620,8 @@ print(f"sum of the bars {sum(block_damage.values()):.3f}, root of the summed squ
       f"{np.sqrt(sum(value**2 for value in block_damage.values())):.3f}, all blocks in INT8 {all_int8:.3f}")  # fmt: skip
 for count in (1, 3, 5):
     spared = [output for block_name in ranking[:count] for output in blocks[block_name]]
-    errors = score_errors(quantized_with(amax["mse"], "part", high_precision_nodes=spared))
-    print(f"without {', '.join(ranking[:count])}: {np.mean(errors):.3f}")
+    errors = score_errors(quantized_with(amax["mse"], "part", high_precision_nodes=spared), count=4)
+    print(f"all but {', '.join(ranking[:count])}: {np.mean(errors):.3f}")
 
 # %% [markdown]
 # ### Exercise · `lab4.sensitive_layers`
