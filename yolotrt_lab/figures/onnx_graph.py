@@ -159,7 +159,7 @@ class _Layout:
                       "edgecolor": GREY, "linewidth": 0.8},
             )  # fmt: skip
         axes.set_xlim(0, width_in)
-        axes.set_ylim(-_LANE_IN * (self.lanes - 0.5), _LANE_IN * 0.55)
+        axes.set_ylim(-_LANE_IN * (self.lanes - 0.55), _LANE_IN * 0.55)
         axes.axis("off")
 
     def _draw_edge(self, axes: Axes, source: str, target: str) -> None:
@@ -204,7 +204,7 @@ def operator_bars(counts: Mapping[str, Mapping[str, int]], *, title: str = "Node
         title: Above the figure.
     """
     operators = sorted({name for each in counts.values() for name in each}, key=lambda name: _order(name, counts))
-    figure = new_figure(height=1.3 + 0.24 * max(len(operators), 1) * max(len(counts), 1) ** 0.7)
+    figure = new_figure(height=1.3 + 0.19 * max(len(operators), 1) * max(len(counts), 1) ** 0.7)
     axes = figure.add_subplot()
     colors = series_colors(list(counts))
     width = 0.8 / max(len(counts), 1)
@@ -356,7 +356,7 @@ def channel_ranges(weights: Mapping[str, Array]) -> Figure:
     for version, value in weights.items():
         ranges = np.sort(np.abs(value.reshape(len(value), -1)).max(axis=1))[::-1]
         spread = ranges[0] / ranges[-1] if ranges[-1] > 0 else np.inf
-        label = f"{version}: largest {spread:.0f} times the smallest"
+        label = f"{version}: largest {spread:.3g} times the smallest"
         axes.step(range(len(ranges)), ranges, where="mid", color=colors[version], linewidth=2, label=escaped(label))
     axes.set_yscale("log")
     finish_axes(axes, title="Range of the weights, channel by channel", xlabel="Output channel, sorted",
