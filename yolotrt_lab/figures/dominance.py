@@ -58,11 +58,17 @@ def difference_cloud(
     colors = series_colors([one, other])
     for name in (one, other):
         separate.scatter(latency_ms[name], map50_95[name], s=9, alpha=0.35, color=colors[name], linewidths=0)
-        _cross(separate, latency_ms[name], map50_95[name], color=readable(colors[name]), label=short_name(name))
-    finish_axes(separate, title="Each by itself", xlabel="Latency (ms)", ylabel="mAP50-95", grid="both", legend=True)
+        _cross(separate, latency_ms[name], map50_95[name], color=readable(colors[name]))
+    finish_axes(separate, title="Each by itself", xlabel="Latency (ms)", ylabel="mAP50-95", grid="both")
+    separate.legend(
+        handles=[_dot(readable(colors[name]), "o", short_name(name)) for name in (one, other)],
+        fontsize=10,
+        frameon=False,
+        labelcolor=INK,
+    )
     faster, better = latency_ms[one] - latency_ms[other], map50_95[one] - map50_95[other]
     paired.scatter(faster, better, s=9, alpha=0.4, color=GREY, linewidths=0)
-    _cross(paired, faster, better, color=INK, label="")
+    _cross(paired, faster, better, color=INK)
     _shade_better(paired, faster, better)
     finish_axes(
         paired,
@@ -75,7 +81,11 @@ def difference_cloud(
     return figure
 
 
-def _cross(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, color: str, label: str) -> None:
+def _dot(color: str, mark: str, label: str) -> Line2D:
+    return Line2D([], [], marker=mark, linestyle="", markersize=8, color=color, label=label)
+
+
+def _cross(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, color: str) -> None:
     (x0, x1, x2), (y0, y1, y2) = _interval(x), _interval(y)
     axes.errorbar(
         x1,
@@ -87,7 +97,6 @@ def _cross(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, color:
         color=color,
         capsize=4,
         elinewidth=2,
-        label=label,
         zorder=4,
     )
 
@@ -147,7 +156,7 @@ def verdict_plot(
     )
     axes.legend(
         handles=[
-            Line2D([], [], marker=_VERDICT_MARKS[verdict], linestyle="", markersize=8, color=color, label=verdict)
+            _dot(color, _VERDICT_MARKS[verdict], verdict)
             for verdict, color in _VERDICT_COLORS.items()
             if verdict in verdicts.values()
         ],

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.report.plots.style import GREY, INK, escaped, new_figure, readable, series_colors
+from yolotrt_lab.report.plots.style import GREY, INK, escaped, new_figure, readable
 from yolotrt_lab.types import Array, ImageArray
 
 __all__ = ["input_planes", "letterbox_panels", "ways_back"]
 
 _MARK = "#D55E00"
 _RIGHT = "#009E73"
+_WRONG = ("#D55E00", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
 
 
 def letterbox_panels(
@@ -29,8 +30,8 @@ def letterbox_panels(
         canvas_bgr: (input height, input width, 3) uint8.
         content_xyxy: Where the image lies on the canvas.
     """
-    figure = new_figure(height=4.4)
     ratios = [image_bgr.shape[1] / image_bgr.shape[0], canvas_bgr.shape[1] / canvas_bgr.shape[0]]
+    figure = new_figure(height=min(8.2 / sum(ratios) + 0.9, 7))
     before, after = figure.subplots(1, 2, width_ratios=ratios)
     _show(before, image_bgr, title=f"Image: {image_bgr.shape[1]} x {image_bgr.shape[0]}")
     _show(after, canvas_bgr, title=f"Network input: {canvas_bgr.shape[1]} x {canvas_bgr.shape[0]}")
@@ -39,10 +40,13 @@ def letterbox_panels(
         Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=_MARK, linewidth=1.8)
     )
     scale = (right - left) / image_bgr.shape[1]
-    after.set_xlabel(
-        f"scale {scale:.3g}: {right - left:g} x {bottom - top:g} pixels; {left:g} free on the left and {top:g} above",
+    figure.supxlabel(
+        f"Scale {scale:.3g}: the image takes {right - left:g} x {bottom - top:g} pixels of the input; "
+        f"{left:g} columns are free on its left, {top:g} rows above it.",
         fontsize=10,
         color=INK,
+        x=0.01,
+        ha="left",
     )
     _measure(after, (0, top / 2 if top else bottom / 2), left, vertical=False)
     _measure(after, (left / 2 if left else right / 2, 0), top, vertical=True)
@@ -94,7 +98,7 @@ def ways_back(image_bgr: ImageArray, boxes: Mapping[str, Array]) -> Figure:
     axes.imshow(image_bgr[:, :, ::-1])
     axes.set_axis_off()
     names = list(boxes)
-    colors = {names[0]: _RIGHT, **series_colors(names[1:])}
+    colors = {names[0]: _RIGHT} | {name: _WRONG[place % len(_WRONG)] for place, name in enumerate(names[1:])}
     for number, name in enumerate(names):
         left, top, right, bottom = (float(value) for value in np.asarray(boxes[name]).reshape(4))
         axes.add_patch(

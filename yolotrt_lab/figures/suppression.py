@@ -155,14 +155,17 @@ def suppression_steps(
     shown = list(steps[:_MOST_STEPS])
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
+    left, top, right, bottom = _view(candidates, image_bgr.shape[:2])
     panel = 9.0 / columns
-    figure = new_figure(height=rows * (panel * image_bgr.shape[0] / image_bgr.shape[1] + 0.45) + 0.3)
+    figure = new_figure(height=rows * (panel * (bottom - top) / (right - left) + 0.3) + 0.1)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
     for number, (axes, step) in enumerate(zip(panels, shown, strict=False), start=1):
         # Darkened, so that white boxes show on a bright bench.
         axes.imshow((image_bgr[:, :, ::-1] * 0.6).astype(np.uint8))
+        axes.set_xlim(left, right)
+        axes.set_ylim(bottom, top)
         for indices, color, width in (
             (step.waiting, _WAITING, 0.8),
             (step.kept, _KEPT, 1.6),
@@ -178,16 +181,41 @@ def suppression_steps(
     return figure
 
 
+def _view(
+    candidates: Detections, image_hw: tuple[int, ...], *, margin: float = 15
+) -> tuple[float, float, float, float]:
+    """Return the part of the image that holds all candidates."""
+    if not len(candidates):
+        return 0, 0, image_hw[1], image_hw[0]
+    left, top = np.maximum(candidates.xyxy[:, :2].min(axis=0) - margin, 0)
+    right, bottom = np.minimum(candidates.xyxy[:, 2:].max(axis=0) + margin, [image_hw[1], image_hw[0]])
+    return float(left), float(top), float(right), float(bottom)
+
+
+def _by_class_and_object(candidates: Detections, together: Array) -> Array:
+    """Return an order that puts each class's best candidate first, with what overlaps it, and so on."""
+    order: list[int] = []
+    for class_id in np.unique(candidates.class_ids):
+        rest = np.flatnonzero(candidates.class_ids == class_id)
+        rest = rest[np.argsort(-candidates.scores[rest], kind="stable")]
+        while len(rest):
+            block = together[rest[0], rest]
+            block[0] = True  # a box without area does not even overlap itself
+            order += rest[block].tolist()
+            rest = rest[~block]
+    return np.array(order, np.int64)
+
+
 def overlap_table(
     candidates: Detections, overlaps: Array, *, class_names: Sequence[str], iou_threshold: float
 ) -> Figure:
-    """Draw the IoU of every candidate with every other, sorted by class, then by score: objects are bright blocks.
+    """Draw the IoU of every candidate with every other, by class, and what overlaps together: objects are blocks.
 
     Args:
         candidates: The candidates.
         overlaps: (n, n) IoU in their order.
         class_names: Name of each class id.
-        iou_threshold: Marked on the scale.
+        iou_threshold: Marked on the scale; candidates that overlap more are put side by side.
 
     Raises:
         InputError: The table does not fit the candidates.
@@ -195,7 +223,7 @@ def overlap_table(
     count = len(candidates)
     if overlaps.shape != (count, count):
         raise InputError("The table does not fit the candidates.", expected=(count, count), got=overlaps.shape)
-    order = np.lexsort((-candidates.scores, candidates.class_ids))
+    order = _by_class_and_object(candidates, overlaps > iou_threshold)
     figure = new_figure(width=6.4, height=5.2)
     axes = figure.add_subplot()
     picture = axes.imshow(overlaps[np.ix_(order, order)], cmap="magma", vmin=0, vmax=1, interpolation="nearest")
@@ -208,7 +236,7 @@ def overlap_table(
     names = [class_names[int(c)] if int(c) < len(class_names) else f"class {c}" for c in classes[starts]]
     axes.set_yticks(middles, [escaped(name) for name in names], fontsize=10, color=INK)
     axes.set_xticks([])
-    axes.set_title("IoU of candidates, by class and score", fontsize=13, color=INK, loc="left", pad=10)
+    axes.set_title("IoU of candidates, by class and object", fontsize=13, color=INK, loc="left", pad=10)
     bar = figure.colorbar(picture, ax=axes, shrink=0.85)
     bar.ax.axhline(iou_threshold, color=_BEST, linewidth=2.5)
     bar.set_label(f"IoU (line: threshold {iou_threshold:g})", fontsize=10, color=INK)
