@@ -797,6 +797,7 @@ print(f"copy in {start.time_till(copied):.2f} ms, inference {copied.time_till(do
 # This is how inference is written in many a tutorial: allocate what the frame needs, copy, run, copy, done. It is right.
 # Look at what it asks for, and what an H200 would make of eight such frames.
 
+
 # %% tags=["demonstration"]
 def tutorial_loop(frames):
     """Run frames one by one, with memory allocated for each; right, and slow."""
@@ -1084,6 +1085,7 @@ except Exception as error:
 # The next cell times the five stages of real frames on your machine. It waits after every stage, which a fast program
 # would not do: to *see* stages one has to separate them.
 
+
 # %% tags=["demonstration"]
 def five_stages(image):
     """Return the milliseconds of each stage of one frame, each waited for."""
@@ -1118,7 +1120,8 @@ stage_ms = dict(zip(stages, table.T, strict=True))
 # %% tags=["demonstration"]
 medians = {stage: float(np.median(times[8:])) for stage, times in stage_ms.items()}
 with_gpu = {**medians, "copy_in": 0.1, "inference": H200.infer_ms, "copy_out": 0.05}
-share_bars({"this machine": medians, "with the H200's copies and inference": with_gpu}, platform=where)
+GPU_NOTE = "With a GPU: your pre- and postprocessing, and an H200's copies and inference"
+share_bars({"this machine": medians, "with a GPU": with_gpu}, note=GPU_NOTE, platform=where)
 
 # %% [markdown]
 # The lower bar is a thought experiment: *your* pre- and postprocessing beside the H200's measured copies and inference.
@@ -1176,7 +1179,7 @@ with using("lab5.stage_breakdown"):
     gpu_samples = {stage: [value] for stage, value in with_gpu.items()}
     faster = stage_breakdown(gpu_samples, warmup=0, engine_speedup=2, target_ms=1)
     print(f"beside the H200: an engine twice as fast brings {faster['speedup']:.2f}, at most {faster['bound']:.2f}")
-    display(amdahl(faster["median_ms"], platform=where))
+    display(amdahl(faster["median_ms"], note=GPU_NOTE, platform=where))
 
 # %% [markdown]
 # The picture is that of the thought experiment, with your own pre- and postprocessing in it. Whoever buys the next GPU
@@ -1484,11 +1487,11 @@ check("lab5.roofline")
 # your GPU's.)
 
 # %% tags=["demonstration"]
-matrix = np.random.default_rng(0).random((1024, 1024), np.float32)
-product = measure_latency(lambda: matrix @ matrix, warmup=3, repeats=30, max_seconds=3)
+matrix = np.random.default_rng(0).random((512, 512), np.float32)
+product = measure_latency(lambda: matrix @ matrix, warmup=5, repeats=200, max_seconds=3)
 source, target = np.ones(1 << 26, np.uint8), np.empty(1 << 26, np.uint8)
 moving = measure_latency(lambda: np.copyto(target, source), warmup=3, repeats=20, max_seconds=2)
-here = Machine("This machine, FP32", 2 * 1024**3 / product.min_ms / 1e6, 2 * source.nbytes / moving.min_ms / 1e6)
+here = Machine("This machine, FP32", 2 * 512**3 / product.min_ms / 1e6, 2 * source.nbytes / moving.min_ms / 1e6)
 print(f"{here.peak_gflops:.0f} GFLOP/s, {here.bandwidth_gb_s:.0f} GB/s, ridge at {here.ridge:.1f} operations per byte")
 
 # %% tags=["demonstration"]
@@ -1524,7 +1527,7 @@ with using("lab5.roofline"):
         bounds = [roofline(layer, **gpu) for layer in sizes.values()]
         least_ms = sum(report["least_ms"] for report in bounds)
         memory = sum(report["bound"] == "memory" for report in bounds)
-        print(f"batch {size:2}: {memory} of {len(bounds)} convolutions memory bound, {least_ms / size:.4f} ms per image")
+        print(f"batch {size:2}: {memory} of {len(bounds)} memory bound, at least {least_ms / size:.4f} ms per image")
 
 # %% [markdown]
 # The same network that is limited by arithmetic on a processor is mostly limited by memory on a large GPU. There the

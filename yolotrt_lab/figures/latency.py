@@ -69,12 +69,12 @@ def latency_tail(samples_ms: Sequence[float], *, platform: PlatformInfo | None =
     for name, color, style in _MARKS:
         for axes in (calls, counts):
             axes.axhline(values[name], color=color, linestyle=style, linewidth=1.6)
-        label = f"{name} {values[name]:.2f} ms"
-        counts.plot([], [], color=color, linestyle=style, linewidth=1.6, label=label)
+        calls.plot([], [], color=color, linestyle=style, linewidth=1.6, label=f"{name} {values[name]:.2f} ms")
     beyond = int(np.sum(np.asarray(samples_ms) > highest))
     calls.set_ylim(lowest, highest * 1.02)
     finish_axes(calls, title="Every call", xlabel="Call", ylabel="Latency (ms)")
-    finish_axes(counts, title="How often", xlabel="Calls", legend=True)
+    finish_axes(counts, title="How often", xlabel="Calls")
+    figure.legend(fontsize=10, frameon=False, loc="outside upper right", ncols=4, labelcolor=INK)
     stamp_platform(figure, platform, note=f"{len(samples_ms)} calls; {beyond} are above the picture")
     return figure
 
@@ -99,14 +99,14 @@ def batch_tradeoff(
     figure = new_figure(height=4.6)
     axes = figure.add_subplot()
     colors = series_colors(list(sweeps))
-    for name, points in sweeps.items():
+    for number, (name, points) in enumerate(sweeps.items()):
         ordered = sorted(points, key=lambda point: point.batch)
         x, y = [point.latency_ms for point in ordered], [point.images_per_s for point in ordered]
         axes.plot(x, y, marker="o", linewidth=2, color=colors[name], label=escaped(name))
         for point in ordered:
             axes.annotate(
-                str(point.batch), (point.latency_ms, point.images_per_s), xytext=(0, 8),
-                textcoords="offset points", ha="center", fontsize=10, color=readable(colors[name]),
+                str(point.batch), (point.latency_ms, point.images_per_s), textcoords="offset points",
+                xytext=(0, -16) if number % 2 else (0, 8), ha="center", fontsize=10, color=readable(colors[name]),
             )  # fmt: skip
     every = [point.latency_ms for points in sweeps.values() for point in points]
     if every and max(every) > 12 * min(every):
@@ -129,34 +129,44 @@ def batch_tradeoff(
     return figure
 
 
-def share_bars(stages_ms: Mapping[str, Mapping[str, float]], *, platform: PlatformInfo | None = None) -> Figure:
-    """Draw stacked bars of stages, one bar per program, with their milliseconds.
+def share_bars(
+    stages_ms: Mapping[str, Mapping[str, float]], *, note: str = "", platform: PlatformInfo | None = None
+) -> Figure:
+    """Draw the stages' shares of a frame, one bar per program, with their milliseconds inside.
 
     Args:
         stages_ms: Program to stage to milliseconds.
+        note: Shown below.
         platform: Where they ran.
     """
     figure = new_figure(height=1.5 + 0.62 * max(len(stages_ms), 2))
     axes = figure.add_subplot()
-    _stacked(axes, stages_ms)
-    finish_axes(axes, title="Where a frame's time goes", xlabel="Median time (ms)", grid="x")
+    totals = {name: sum(stages.values()) or 1.0 for name, stages in stages_ms.items()}
+    _stacked(axes, stages_ms, scales={name: 100 / total for name, total in totals.items()})
+    title = "Where a frame's time goes (numbers: median ms)"
+    finish_axes(axes, title=title, xlabel="Share of the frame (%)", grid="x")
     _stage_legend(figure, axes, stages_ms)
-    stamp_platform(figure, platform)
+    stamp_platform(figure, platform, note=note)
     return figure
 
 
-def _stacked(axes: Axes, stages_ms: Mapping[str, Mapping[str, float]]) -> None:
-    longest = max((sum(stages.values()) for stages in stages_ms.values()), default=1.0) or 1.0
-    for position, stages in enumerate(stages_ms.values()):
+def _stacked(
+    axes: Axes, stages_ms: Mapping[str, Mapping[str, float]], *, scales: Mapping[str, float] | None = None
+) -> None:
+    """Draw stages one after the other; with scales, as wide as their milliseconds times the program's scale."""
+    scales = scales or dict.fromkeys(stages_ms, 1.0)
+    longest = max((scales[name] * sum(stages.values()) for name, stages in stages_ms.items()), default=1.0) or 1.0
+    for position, (name, stages) in enumerate(stages_ms.items()):
         left = 0.0
-        for stage, width in stages.items():
+        for stage, time_ms in stages.items():
+            width = time_ms * scales[name]
             color = _STAGE_COLORS.get(stage, GREY)
             axes.barh(position, width, left=left, height=0.62, color=color, edgecolor="white", linewidth=0.8)
             if width > 0.06 * longest:
-                axes.text(left + width / 2, position, f"{width:.1f}", ha="center", va="center", fontsize=10,
+                axes.text(left + width / 2, position, f"{time_ms:.3g}", ha="center", va="center", fontsize=10,
                           color=ink_on(color))  # fmt: skip
             left += width
-        axes.annotate(f"{left:.1f} ms", (left, position), xytext=(6, 0), textcoords="offset points", va="center",
+        axes.annotate(f"{sum(stages.values()):.3g} ms", (left, position), xytext=(6, 0), textcoords="offset points", va="center",
                       fontsize=10, color=INK)  # fmt: skip
     axes.set_xlim(0, 1.14 * longest)
     axes.set_yticks(range(len(stages_ms)), [escaped(name) for name in stages_ms], fontsize=11)
@@ -173,6 +183,7 @@ def _stage_legend(figure: Figure, axes: Axes, stages_ms: Mapping[str, Mapping[st
 
 def amdahl(
     median_ms: Mapping[str, float], *, part: str = "inference", factors: Sequence[float] = (1, 2, 4, 10),
+    note: str = "",
     platform: PlatformInfo | None = None,
 ) -> Figure:  # fmt: skip
     """Draw a frame with a faster and faster engine: the stages that remain, and the speed-up that levels off.
@@ -181,6 +192,7 @@ def amdahl(
         median_ms: Stage to milliseconds.
         part: The stage that becomes faster.
         factors: How much faster, for the bars.
+        note: Shown below.
         platform: Where they ran.
     """
     figure = new_figure(height=4.2)
@@ -208,5 +220,5 @@ def amdahl(
     title = f"{part.capitalize()} is {share:.0%} of the frame"
     finish_axes(curve, title=title, xlabel="Engine's speed-up", ylabel="Frame's speed-up", grid="both")
     _stage_legend(figure, bars, rows)
-    stamp_platform(figure, platform)
+    stamp_platform(figure, platform, note=note)
     return figure

@@ -86,10 +86,12 @@ def roofline_plot(
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
-    axes.set_ylim(min([*bottoms, roof[0]]) / (4 if labelled and layers else 2), machine.peak_gflops * 2.5)
-    axes.text(machine.ridge / 1.08, machine.peak_gflops * 1.5, "memory bound", ha="right", fontsize=11,
+    # Small caches, or a roof measured at a busy moment, can put layers above it.
+    top = 1.6 * max([machine.peak_gflops, *bottoms])
+    axes.set_ylim(min([*bottoms, roof[0]]) / (4 if labelled and layers else 2), 2 * top)
+    axes.text(machine.ridge / 1.08, top, "memory bound", ha="right", fontsize=11,
               color=readable(_MEMORY))  # fmt: skip
-    axes.text(machine.ridge * 1.08, machine.peak_gflops * 1.5, "compute bound", ha="left", fontsize=11,
+    axes.text(machine.ridge * 1.08, top, "compute bound", ha="left", fontsize=11,
               color=readable(_COMPUTE))  # fmt: skip
     finish_axes(axes, title=escaped(machine.name), xlabel="Intensity (operations per byte)", ylabel="GFLOP/s",
                 grid="both")  # fmt: skip

@@ -105,10 +105,11 @@ def test_far_latencies_are_drawn_on_a_logarithmic_axis():
     assert (near.get_xscale(), far.get_xscale()) == ("linear", "log")
 
 
-def test_bars_have_the_stages_widths():
-    axes = share_bars({"FP32": STAGES}).axes[0]
+def test_bars_have_the_stages_shares():
+    axes = share_bars({"FP32": STAGES, "ten times as slow": {name: 10 * ms for name, ms in STAGES.items()}}).axes[0]
     widths = [patch.get_width() for patch in axes.patches if patch.get_width()]
-    np.testing.assert_allclose(widths, list(STAGES.values()))
+    np.testing.assert_allclose(widths, [100 * ms / 17.6 for ms in STAGES.values()] * 2)
+    assert {"12.2", "122", "17.6 ms", "176 ms"} <= {text.get_text() for text in axes.texts}
 
 
 def test_amdahl_bars_and_bound():

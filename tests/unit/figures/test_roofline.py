@@ -89,6 +89,11 @@ def test_a_layer_that_was_not_timed_lies_on_the_roof():
     assert sorted(offsets) == [(2.0, 20.0), (50.0, 100.0)]
 
 
+def test_layers_above_the_roof_are_in_the_picture():
+    axes = roofline_plot(MACHINE, [LayerPoint("cached", 2.0, 900.0), LayerPoint("b", 50.0, 40.0)]).axes[0]
+    assert axes.get_ylim()[1] > 900
+
+
 def test_the_heaviest_layers_are_named_heaviest_first():
     words = words_of(roofline_plot(MACHINE, LAYERS, labelled=3))
     heaviest = sorted(LAYERS, key=lambda layer: -layer.weight)[:3]
