@@ -206,6 +206,7 @@ def test_warm_up_is_made_and_finished_before_the_clock_starts(answer):
 def test_percentiles_are_the_median_and_the_tail(answer):
     """The percentiles are those of the samples."""
     samples = np.sort(_samples(answer))
+    expect(bool(np.isfinite(samples).all()), expected="finite samples", seen="some that are not")
     expect(
         len(np.unique(samples)) > 1,
         expected="samples that differ, as those of this device do",
