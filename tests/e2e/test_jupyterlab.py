@@ -122,8 +122,11 @@ def open_notebook(page, server, path):
 
 
 def wait_until_idle(page):
+    """Wait until no cell runs or waits to run, and the kernel rests."""
     page.wait_for_timeout(500)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=300_000)
+    running = page.locator(".jp-InputPrompt").filter(has_text="[*]")
+    playwright.expect(running).to_have_count(0, timeout=400_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
 
 
 def menu(page, title, item):
