@@ -33,12 +33,15 @@ class Network:
         self.images = graphs.smooth_images(rng, 3)
         self.amax = graphs.observed_amax(self.model, self.images)
         self.reference = graphs.infer(self.model, self.images).astype(np.float64)
+        self._errors = {}
 
     def error(self, layers):
         """Return the relative L2 error with these layers in INT8, the others in FP32."""
-        quantized = graphs.with_fake_quantization(self.model, self.amax, frozenset(layers))
-        output = graphs.infer(quantized, self.images)
-        return float(np.linalg.norm(output - self.reference) / np.linalg.norm(self.reference))
+        key = frozenset(layers)
+        if key not in self._errors:
+            output = graphs.infer(graphs.with_fake_quantization(self.model, self.amax, key), self.images)
+            self._errors[key] = float(np.linalg.norm(output - self.reference) / np.linalg.norm(self.reference))
+        return self._errors[key]
 
     @functools.cached_property
     def damage(self):
@@ -63,26 +66,35 @@ class Network:
         return kept
 
 
-network = functools.lru_cache(maxsize=8)(Network)
+network = functools.lru_cache(maxsize=32)(Network)
 
 
 def inputs(case, rng):
     """The seed of a network, and the share of its arithmetic that may stay in high precision."""
+    seed, budget = _chosen(case, int(rng.integers(1 << 62)))
+    return {"seed": seed, "budget": budget}
+
+
+@functools.cache  # every test asks for the inputs anew
+def _chosen(case, start):
+    """Return seed and budget of a network on which the case makes a difference."""
+    rng = np.random.default_rng(start)
     while True:
         seed = int(rng.integers(1 << 30))
         net = network(seed)
         order = net.order
         if case == "all fit that matter":
             if net.share(order[:3]) < 0.6:
-                return {"seed": seed, "budget": round(net.share(order[:3]) + 0.005, 4)}
+                return seed, round(net.share(order[:3]) + 0.005, 4)
             continue
         budget = round(net.share(order[:2]) - 0.01, 4)
-        # The second worst does not fit any more, and those who give up there do worse.
         kept = net.kept(budget)
-        if order[0] in kept and order[1] not in kept and order[2] in kept:
-            rest = [set(net.costs) - set(part) for part in (kept, order[:1])]
-            if net.error(rest[0]) < 0.8 * net.error(rest[1]):
-                return {"seed": seed, "budget": budget}
+        if order[0] not in kept or order[1] in kept or order[2] not in kept:
+            continue
+        # The second worst does not fit any more, and those who give up there do worse.
+        spared = [net.error(set(net.costs) - set(part)) for part in (kept, order[:1])]
+        if spared[0] < 0.8 * spared[1]:
+            return seed, budget
 
 
 def run(answer, seed, budget):
