@@ -714,8 +714,7 @@ def buttons_of(path, batch=1):
 
     def hand_over():
         await_all()  # one at a time: there is one set of buffers
-        buffers.submit({"images": images})
-        waiting.append(loaded)
+        waiting.append((loaded, buffers.submit({"images": images})))
 
     return hand_over, await_all
 
@@ -1042,8 +1041,9 @@ display(told_speedups(told, honest="honest", platform=where))
 # ## 6 · Old code
 #
 # You will search the web for TensorRT examples, and most of what you find was written for TensorRT 7 or 8. It looks
-# like this. Read it once; the idea is still right, nearly every call is gone.
-#
+# like this. Read it once; the idea is still right, nearly every call to TensorRT is gone.
+
+# %% [markdown]
 # ```python
 # def infer(engine, images):
 #     inputs, outputs, bindings, stream = [], [], [], cuda.Stream()
