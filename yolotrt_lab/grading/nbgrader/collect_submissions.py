@@ -129,8 +129,8 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
         """Return the account a folder belongs to, if it is neither the student's nor the instructor's."""
         if not self.check_owner:
             return ""
-        uid = folder.lstat().st_uid
-        if uid == Path(self.coursedir.root).stat().st_uid:
+        uid = _owner_of(folder)
+        if uid == _owner_of(Path(self.coursedir.root)):
             return ""  # put there by the instructor, or everybody works under one account
         try:
             owner = pwd.getpwuid(uid).pw_name
@@ -141,3 +141,7 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
     def _refuse(self, path: str, reason: str) -> None:
         self.refused.append(f"{Path(path).name}: {reason}")
         self.log.error("Not collected: %s: %s", path, reason)
+
+
+def _owner_of(path: Path) -> int:
+    return path.lstat().st_uid
