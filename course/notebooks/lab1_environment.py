@@ -1221,24 +1221,20 @@ with using("lab1.port_snippet"), open_runtime(onnx_of[160]) as reference:
 # | **Tone.** Says what can be kept, blames nobody, keeps to the length | 1 |
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "lab1-written", "locked": false, "points": 10, "schema_version": 3, "solution": true, "task": false}
-# Thank you for moving it over; that the engine runs at all is the larger half of the work. Before we order, four
-# things.
+# Thank you for moving it over: that the engine runs is the larger half of the work. Four things before we order.
 #
-# The 13 is too high, and all faults push it up. PyTorch is measured cold and with JPEG decoding, so 41 ms is too long.
-# The engine's clock stops after `execute_async_v3`, when the work has only been handed over, so 3.1 ms is too short. A
-# batch of 8 over 8 is throughput; no station will see that latency.
+# The 13 is too high, and all faults push it up. PyTorch is measured cold and with JPEG decoding: 41 ms is too long. The
+# engine's clock stops when the work has only been handed over: 3.1 ms is too short. And a batch of 8 over 8 is
+# throughput; no station will ever see that latency.
 #
-# Could we measure like this: batch 1 for both, the same decoded images, 50 calls to warm up each, then 500 calls in
-# turns (PyTorch, engine, …), `stream.synchronize()` before the clock starts and stops, and p50 and p99 with the samples
-# attached?
+# Could we measure like this: batch 1 and the same decoded images for both, 50 calls each to warm up, 500 calls in turns,
+# `stream.synchronize()` before the clock starts and before it stops, p50 and p99 reported, samples attached?
 #
-# What decides is another number anyway: p99 from camera to result, on a board, against 25 ms. If decoding and drawing
-# take 20 ms there, even an infinitely fast network leaves 5 ms, and a good median says nothing about one image in a
-# hundred.
+# What decides is another number: p99 from camera to result, on a board, against 25 ms. If decoding and drawing take
+# 20 ms there, an infinitely fast network leaves 5 ms, and a median says nothing about one image in a hundred.
 #
-# And the file: a plan is built for one kind of GPU and one TensorRT version, so it will not load on the boards. At
-# compute capability 6.1, CUDA 13 and its TensorRT do not support them at all. Let us borrow one board with a newer card
-# (7.5 or later), check its driver, build from the ONNX file there, and measure once more. I am glad to help.
+# And the file: a plan belongs to one kind of GPU and one TensorRT version, so copying does not help. A card of 6.1 is
+# too old for CUDA 13 altogether. Let us borrow a board with a newer card, build from the ONNX there, and measure again.
 
 # %% [markdown]
 # ## Recap
