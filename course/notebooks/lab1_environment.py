@@ -1255,17 +1255,9 @@ with using("lab1.port_snippet"), open_runtime(onnx_of[160]) as reference:
 # %% [markdown]
 # ## Further reading
 #
-# - NVIDIA, [CUDA minor version
-#   compatibility](https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html): the table behind
-#   `OLDEST_DRIVER`.
-# - ONNX Runtime, [compatibility](https://onnxruntime.ai/docs/reference/compatibility.html) and its [TensorRT
-#   provider](https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html); ONNX,
-#   [versioning](https://github.com/onnx/onnx/blob/main/docs/Versioning.md).
-# - NVIDIA, [from TensorRT 8 to 10 in
-#   Python](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/api/tensorrt-8x-to-10x-python-api.html) and [best
-#   practices for performance](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/performance/best-practices.html).
-# - PyTorch, [benchmark recipe](https://docs.pytorch.org/tutorials/recipes/recipes/benchmark.html).
-# - Hoefler and Belli, [Scientific benchmarking of parallel computing systems](https://doi.org/10.1145/2807591.2807644),
-#   2015: twelve rules, and how rarely they are kept.
-# - Dean and Barroso, [The tail at scale](https://doi.org/10.1145/2408776.2408794), 2013: why p99 matters more as
-#   systems grow.
+# - [CUDA minor version compatibility](https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html), NVIDIA: the table behind `OLDEST_DRIVER`.
+# - [ONNX Runtime's compatibility](https://onnxruntime.ai/docs/reference/compatibility.html), its [TensorRT provider](https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html), and [versions of ONNX](https://github.com/onnx/onnx/blob/main/docs/Versioning.md).
+# - [From TensorRT 8 to 10 in Python](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/api/tensorrt-8x-to-10x-python-api.html), NVIDIA: more old and new code side by side.
+# - [Best practices for performance](https://docs.nvidia.com/deeplearning/tensorrt/10.16.1/performance/best-practices.html), NVIDIA, and [PyTorch's benchmark recipe](https://docs.pytorch.org/tutorials/recipes/recipes/benchmark.html).
+# - Hoefler and Belli, [Scientific benchmarking of parallel computing systems](https://doi.org/10.1145/2807591.2807644), 2015: twelve rules, and how rarely they are kept.
+# - Dean and Barroso, [The tail at scale](https://doi.org/10.1145/2408776.2408794), 2013: why p99 matters more as systems grow.
