@@ -85,28 +85,16 @@ plt.show()  # from here on, figures appear below their cells
 # %%
 from yolotrt_lab.data.datasets import prepare_dataset
 from yolotrt_lab.data.images import read_image
-from yolotrt_lab.detection.letterbox import letterbox, preprocess
+from yolotrt_lab.detection.letterbox import preprocess
 from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.engines.platform import activate
 from yolotrt_lab.errors import EngineBuildError, InputError
 from yolotrt_lab.evaluation.average_precision import evaluate_detections
 from yolotrt_lab.evaluation.tolerance import TOLERANCES
-from yolotrt_lab.export.divergence import make_session
-from yolotrt_lab.export.graph import expose_tensors, replace_nodes
 from yolotrt_lab.export.onnx_export import export_onnx
-from yolotrt_lab.figures.calibration import (
-    divergence_curve,
-    histogram_thresholds,
-    kept_bins,
-    method_errors,
-    network_inputs,
-    range_shares,
-)
 from yolotrt_lab.figures.engine_layers import fusion_map, layers_by_precision
 from yolotrt_lab.figures.engine_tradeoff import Rung, accuracy_latency, tolerance_ladder
 from yolotrt_lab.figures.number_formats import number_formats
-from yolotrt_lab.figures.qdq_graph import placement_graph
-from yolotrt_lab.figures.quantization import channel_steps, clipping_tradeoff, layer_sensitivity, level_grids
 
 platform = activate()
 
@@ -115,19 +103,12 @@ platform = activate()
 
 # %%
 import tensorrt as trt
-from cuda.bindings import runtime as cudart
 
 from yolotrt_lab.grading import check, using, workspace
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.calibration_images import ImageBatches
-from yolotrt_lab.precision.calibrators import kl_divergences, make_calibrator
 from yolotrt_lab.precision.fp16 import convert_to_fp16
-from yolotrt_lab.precision.histogram import StreamingHistogram
-from yolotrt_lab.precision.placement import plan_placement
 from yolotrt_lab.precision.qdq import quantize_onnx
-from yolotrt_lab.precision.rules import qdq_violations
-from yolotrt_lab.precision.structure import find_head
-from yolotrt_lab.precision.table import CalibrationTable
 from yolotrt_lab.report.schema import PlatformInfo
 from yolotrt_lab.runtimes.accuracy import MAP_CONFIG, detect_split
 from yolotrt_lab.runtimes.detector import open_detector
@@ -715,6 +696,20 @@ if platform.kind == "emulated":
 # | B6 Quantization written into the graph | `lab4.qdq_graph` | core | 30 | 9 |
 # | B7 Spend precision where it counts | `lab4.sensitive_layers` | stretch | 15 | 5 |
 
+# %%
+from cuda.bindings import runtime as cudart
+
+from yolotrt_lab.export.divergence import make_session
+from yolotrt_lab.export.graph import expose_tensors, replace_nodes
+from yolotrt_lab.figures import calibration, quantization
+from yolotrt_lab.figures.qdq_graph import placement_graph
+from yolotrt_lab.precision.calibrators import kl_divergences, make_calibrator
+from yolotrt_lab.precision.histogram import StreamingHistogram
+from yolotrt_lab.precision.placement import plan_placement
+from yolotrt_lab.precision.rules import qdq_violations
+from yolotrt_lab.precision.structure import find_head
+from yolotrt_lab.precision.table import CalibrationTable
+
 # %% [markdown]
 # All of this part looks at the same real numbers: every tensor of the detector that INT8 would touch, on 24 training
 # images. The next cell runs the FP32 network once and keeps, for each tensor, a histogram of its magnitudes. Note what
@@ -750,7 +745,7 @@ print(f"{len(histograms)} tensors, {seen / 1e6:.0f} million values, kept in {kep
 
 # %% tags=["demonstration"]
 first_activation = values[inner[0]]  # of the last image
-level_grids(first_activation, bits=4)
+quantization.level_grids(first_activation, bits=4)
 
 # %% [markdown]
 # **So why does TensorRT insist on symmetric?** Write down one output of a convolution with both maps:
@@ -850,7 +845,7 @@ with using("lab4.quantize_error"):
         clipping.append(squares[outside].sum())
     best = thresholds[np.argmin(np.add(rounding, clipping))]
     print(f"least error at {best:.1f}; your guess: {my_guess_threshold:g}")
-    display(clipping_tradeoff(thresholds, np.array(rounding), np.array(clipping)))
+    display(quantization.clipping_tradeoff(thresholds, np.array(rounding), np.array(clipping)))
 
 # %% [markdown]
 # Left of the minimum, clipping explodes: few values are cut, but each by a lot. Right of it, everything is rounded a
@@ -875,7 +870,7 @@ with using("lab4.quantize_error"):
     shared = [quantize_symmetric(channel, amax=reach.max())["snr_db"] for channel in weights]
     together = {axis: quantize_symmetric(weights, axis=axis)["snr_db"] for axis in (None, 0)}
     print(f"whole tensor {weights.shape}: {together[None]:.1f} dB per tensor, {together[0]:.1f} dB per channel")
-    display(channel_steps(reach, np.array(shared), np.array(own)))
+    display(quantization.channel_steps(reach, np.array(shared), np.array(own)))
 
 # %% [markdown]
 # <details><summary>Self-check: why does the whole tensor's SNR hardly show what the quiet channels suffer?</summary>
@@ -897,17 +892,15 @@ with using("lab4.quantize_error"):
 # %% tags=["demonstration"]
 def threshold_of(method, histogram):
     """Return what the package's calibrator of that name chooses for a histogram."""
-    if method == "minmax":
-        return histogram.amax
     calibrator = make_calibrator(method)
     calibrator.histogram = histogram
-    return calibrator.compute_amax()
+    return histogram.amax if method == "minmax" else calibrator.compute_amax()
 
 
 methods = ("minmax", "mse", "percentile", "entropy")
 amax = {method: {name: threshold_of(method, h) for name, h in histograms.items()} for method in methods}
 shown = [inner[0], inner[1], inner[-2]]
-histogram_thresholds(
+calibration.histogram_thresholds(
     {name: (histograms[name].counts, histograms[name].bin_width) for name in shown},
     {name: {method: amax[method][name] for method in methods} for name in shown},
 )
@@ -937,22 +930,9 @@ my_guess_method = "entropy"  # your guess: minmax, mse, percentile or entropy
 # it is not symmetric, and it is infinite if $Q$ excludes what $P$ has. Keep few bins, and $P$ grows a spike at its edge
 # that $Q$ lacks. Keep all, and each level has to stand for many bins. A small histogram with 4 levels shows both:
 
-
 # %% tags=["demonstration"]
-def distributions(counts, cut, levels):
-    """Return P, Q and their divergence for one cut, as the text above says."""
-    kept = counts[:cut].astype(float)
-    p = kept.copy()
-    p[-1] += counts[cut:].sum()
-    level, filled = np.arange(cut) * levels // cut, kept > 0
-    q = np.where(filled, (np.bincount(level, kept) / np.maximum(np.bincount(level, filled), 1))[level], 0.0)
-    p, q = p / p.sum(), q / q.sum()
-    there = p > 0
-    return p, q, float(np.sum(p[there] * np.log(p[there] / np.where(q > 0, q, 1e-300)[there])))
-
-
 small = np.array([900, 880, 860, 830, 800, 760, 90, 40, 18, 9, 5, 3, 2, 1, 1, 1])
-kept_bins(small, {cut: distributions(small, cut, levels=4) for cut in (4, 6, 8, 16)})
+calibration.kept_bins(small, (4, 6, 8, 16), levels=4)
 
 # %% [markdown]
 # **One trap.** A ReLU makes half of all values *exactly* zero. They survive any threshold, so they should not take part in
@@ -1021,7 +1001,9 @@ with using("lab4.kl_threshold"):
     yours = kl_threshold(counts, edges)
     clipped = counts[round(yours / histogram.bin_width) :].sum() / counts.sum()
     print(f"your threshold {yours:.2f} of {histogram.amax:.2f}: it clips {clipped:.3%} of the values")
-    display(divergence_curve(edges[128:], kl_divergences(counts), {"yours": yours, "minmax": histogram.amax}))
+    display(
+        calibration.divergence_curve(edges[128:], kl_divergences(counts), {"yours": yours, "minmax": histogram.amax})
+    )
 
 # %% [markdown]
 # ## B3 · A fixed share
@@ -1073,14 +1055,13 @@ check("lab4.percentile_threshold")
 # with each method's thresholds, runs on eight test images, and its scores are held against the FP32 ones.
 
 # %% tags=["demonstration"]
-range_shares(
+probes = list(ImageBatches(dataset.images("test")[:8], input_hw=(320, 320)))
+calibration.range_shares(
     {m: [amax[m][name] / histograms[name].amax for name in histograms] for m in ("mse", "percentile", "entropy")}
 )
 
+
 # %% tags=["demonstration"]
-probes = list(ImageBatches(dataset.images("test")[:8], input_hw=(320, 320)))
-
-
 def scores_of(path, count=8):
     """Return a detector's class scores on the first probe images, one array per image."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -1106,7 +1087,9 @@ def quantized_with(thresholds, name, **options):
 method_scores = {method: score_errors(quantized_with(amax[method], method)) for method in methods}
 means = {method: float(np.mean(errors)) for method, errors in method_scores.items()}
 print(f"best here: {min(means, key=means.get)}; your bet: {my_guess_method}")
-method_errors(method_scores, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
+calibration.method_errors(
+    method_scores, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores"
+)
 
 # %% [markdown]
 # **What SiLU does to entropy calibration.** The entropy method comes from 2017, from ReLU networks that *classify*. A
@@ -1326,10 +1309,9 @@ my_four_mistakes = ["", "", "", ""]  # write them down
 
 # %% tags=["demonstration"]
 wide = read_image(dataset.images("train")[3])[40:280]
-canvas, _ = letterbox(wide, input_hw=(320, 320))
 in_use, _ = preprocess(wide, input_hw=(320, 320))
 stretched = cv2.resize(wide, (320, 320))[..., ::-1].transpose(2, 0, 1) / 255
-network_inputs(
+calibration.network_inputs(
     {
         "in use": in_use[0],
         "not divided by 255": in_use[0] * 255,
@@ -1360,7 +1342,7 @@ for name, batches in mistakes.items():
     table = calibrate(fp32_onnx, batches, method="minmax")
     quantize_onnx(fp32_onnx, lab_folder / "model.mistake.onnx", table=table)
     damage[name] = score_errors(lab_folder / "model.mistake.onnx")
-method_errors(damage, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
+calibration.method_errors(damage, limit=TOLERANCES[Precision.INT8].relative_l2, what="relative L2 error of the scores")
 
 # %% [markdown]
 # The forgotten division is a catastrophe. Every scale is up to 255 times too coarse, real values fall onto a level or
@@ -1393,12 +1375,11 @@ class Calibration:
         """Return the numbers of `count` different images that show every class.
 
         Args:
-            class_ids: For each image the list of the class ids that it shows, maybe none.
-            count: How many images to choose, at most as many as there are.
+            class_ids: For each image the class ids that it shows, maybe none; count: how many images to choose.
 
         Returns:
-            A list in any order, the same for the same input. With C classes, each is shown by at least count // C of
-            the chosen images, or by all images that show it if there are fewer.
+            A list in any order. With C classes, each is shown by at least count // C of the chosen images, or by all
+            images that show it if there are fewer.
         """
         ### BEGIN SOLUTION
         classes = sorted({number for ids in class_ids for number in ids})
@@ -1428,7 +1409,7 @@ class Calibration:
                 "largest": the largest value; "channel_mean": the mean of the 1st, 2nd and 3rd channel;
                 "border": mean width of the gray border in pixels, [left, top, right, bottom];
                 "images": how many images; "images_per_class": how many of them show each class.
-            seen: The same of the one in question. Its scale may be off by a factor of 255 in either direction.
+            seen: The same of the one in question; its scale may be off by 255 in either direction.
         """
         ### BEGIN SOLUTION
         bugs, right = set(), np.array(healthy["channel_mean"])
@@ -1603,7 +1584,7 @@ for block_name, members in blocks.items():
 most = max(block_damage, key=block_damage.get)
 print(f"most sensitive: {most}; your guess: {my_guess_block}")
 all_int8 = float(np.mean(method_scores["mse"][:4]))
-layer_sensitivity(block_damage, all_int8=all_int8)
+quantization.layer_sensitivity(block_damage, all_int8=all_int8)
 
 # %% [markdown]
 # The early blocks lead. They see the image itself, at full resolution, with few channels, and everything behind them

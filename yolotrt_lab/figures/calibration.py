@@ -68,26 +68,40 @@ def histogram_thresholds(
     return figure
 
 
-def kept_bins(counts: Array, distributions: Mapping[int, tuple[Array, Array, float]]) -> Figure:
-    """Show P and Q for a few cuts of one small histogram.
+def kept_bins(counts: Array, cuts: Sequence[int], *, levels: int) -> Figure:
+    """Show what entropy calibration compares, for a few cuts of one small histogram.
 
     Args:
         counts: (b,) the histogram.
-        distributions: Number of kept bins to (P, Q, divergence); P and Q have as many entries and sum to 1.
+        cuts: Numbers of bins to keep, each from `levels` to b.
+        levels: Magnitudes that the quantized type can tell apart.
     """
     figure = new_figure(width=10.0, height=3.5)
-    panels = np.atleast_1d(figure.subplots(1, len(distributions), sharey=True))
-    for axes, (cut, (p, q, divergence)) in zip(panels, distributions.items(), strict=True):
+    panels = np.atleast_1d(figure.subplots(1, len(cuts), sharey=True))
+    for axes, cut in zip(panels, cuts, strict=True):
+        p, q = _described(np.asarray(counts, np.float64), cut, levels)
+        with np.errstate(divide="ignore"):
+            divergence = float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
         bins = np.arange(cut)
         axes.bar(np.arange(len(counts)), np.asarray(counts) / np.sum(counts), width=0.9, color="#e6e6e6")
         axes.bar(bins, p, width=0.9, color="#9ec5e8", label="P: the data, outliers in the last bin")
-        axes.step(np.append(bins - 0.5, cut - 0.5), np.append(q, q[-1:]), where="post", color="#D55E00", linewidth=2,
-                  label="Q: what the levels can tell")  # fmt: skip
+        edges, steps = np.append(bins - 0.5, cut - 0.5), np.append(q, q[-1:])
+        axes.step(edges, steps, where="post", color="#D55E00", linewidth=2, label="Q: what the levels can tell")
         axes.set_yscale("log")
         finish_axes(axes, title=f"{cut} bins kept: {divergence:.4f}", xlabel="bin", grid=None)
     panels[0].set_ylabel("share of the values", fontsize=11, color=INK)
     _legend_below(figure, panels[0])
     return figure
+
+
+def _described(counts: Array, cut: int, levels: int) -> tuple[Array, Array]:
+    """Return the data as a cut shows them, and what the levels can tell of them; both sum to 1."""
+    shown = np.append(counts[: cut - 1], counts[cut - 1 :].sum())
+    told = np.zeros(cut)
+    for group in np.array_split(np.arange(cut), np.ceil(np.arange(1, levels) * cut / levels).astype(int)):
+        filled = group[counts[group] > 0]
+        told[filled] = counts[group].sum() / max(len(filled), 1)
+    return shown / shown.sum(), told / told.sum()
 
 
 def divergence_curve(thresholds: Array, divergences: Array, chosen: Mapping[str, float]) -> Figure:

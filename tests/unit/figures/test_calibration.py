@@ -12,6 +12,7 @@ from yolotrt_lab.figures.calibration import (
     network_inputs,
     range_shares,
 )
+from yolotrt_lab.precision.calibrators import kl_divergences
 
 
 def drawn(figure):
@@ -46,13 +47,22 @@ def test_the_divergence_leaves_out_what_is_infinite():
 
 
 def test_p_and_q_of_every_cut():
-    counts = np.array([4.0, 2.0, 1.0, 1.0])
-    p, q = np.array([0.5, 0.5]), np.array([0.6, 0.4])
-    (axes,) = drawn(kept_bins(counts, {2: (p, q, 0.0204)})).axes
-    assert axes.get_title(loc="left") == "2 bins kept: 0.0204"
-    heights = [bar.get_height() for bar in axes.patches]
-    assert heights[:4] == [0.5, 0.25, 0.125, 0.125]
-    assert heights[4:6] == [0.5, 0.5]
+    counts = np.array([4, 2, 1, 0, 1])
+    first, second = drawn(kept_bins(counts, (2, 4), levels=2)).axes
+    assert [bar.get_height() for bar in first.patches][5:] == [0.5, 0.5]  # the outliers are in the last bin
+    (told,) = second.lines
+    # Levels of two bins each; the second has one that is not empty.
+    assert told.get_ydata()[:4] == pytest.approx([3 / 7, 3 / 7, 1 / 7, 0])
+
+
+@pytest.mark.parametrize("levels", [3, 4, 8])
+def test_the_divergences_are_those_of_the_calibrator(levels):
+    counts = np.random.default_rng(levels).poisson(40 * np.exp(-np.arange(24) / 4)) + 1
+    counts[0] = counts[1]
+    expected = kl_divergences(counts, levels=levels)
+    cuts = (levels, levels + 5, 24)
+    titles = [axes.get_title(loc="left") for axes in drawn(kept_bins(counts, cuts, levels=levels)).axes]
+    assert titles == [f"{cut} bins kept: {expected[cut - levels]:.4f}" for cut in cuts]
 
 
 def test_range_shares_are_drawn_in_graph_order():
