@@ -140,11 +140,11 @@ def test_layers_keep_their_order(answer):
     )
 
 
-def _hot(medians: dict[str, float], share: float) -> list[str]:
+def _hot(medians: dict[str, float], share: float, *, slack: float = 1e-9) -> list[str]:
     ordered = sorted(medians, key=lambda name: -medians[name])  # stable: equals stay in order
     total, covered, chosen = sum(medians.values()), 0.0, []
     for name in ordered:
-        if covered >= share * total * (1 - 1e-9):
+        if covered >= share * total * (1 - slack):
             break
         chosen.append(name)
         covered += medians[name]
@@ -158,7 +158,8 @@ def test_hot_layers_are_the_fewest_that_cover_the_share(answer):
     for index, share in enumerate(_SHARES):
         seen = [str(name) for name in answer.item("hot").item(index).list()]
         right = _hot(medians, share)
-        if seen == right:
+        # Times come in whole microseconds, so a sum can hit the share exactly; rounding then decides about one layer.
+        if seen in (right, _hot(medians, share, slack=-1e-9)):
             continue
         unknown = [name for name in seen if name not in medians]
         expect(
