@@ -55,7 +55,13 @@
 # | A | A1 From graph to engine | `lab4.fp32_engine` | core | 25 | 8 |
 # | A | A2 Batches that vary | `lab4.dynamic_profile` | core | 20 | 9 |
 # | A | A3 Two ways to FP16 | `lab4.fp16_engines` | core | 25 | 8 |
-# | B | … | (part B's rows) | | | 42 |
+# | B | B1 Eight bits by hand | `lab4.quantize_error` | core | 20 | 6 |
+# | B | B2 How much information a cut costs | `lab4.kl_threshold` | core | 30 | 7 |
+# | B | B3 A fixed share | `lab4.percentile_threshold` | core | 10 | 3 |
+# | B | B4 TensorRT's own calibrator | `lab4.int8_calibrator` | core | 25 | 7 |
+# | B | B5 Calibrate on what the network will see | `lab4.calibration_bug` | core | 20 | 5 |
+# | B | B6 Quantization written into the graph | `lab4.qdq_graph` | core | 30 | 9 |
+# | B | B7 Spend precision where it counts | `lab4.sensitive_layers` | stretch | 15 | 5 |
 # | C | C1 What did it build? | `lab4.read_inspector` | core | 25 | 8 |
 # | C | C2 Is it still right? | `lab4.compare_engines` | core | 25 | 8 |
 # | C | C3 The table you may show | `lab4.engine_table` | core | 20 | 7 |
