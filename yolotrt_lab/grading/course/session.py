@@ -155,7 +155,7 @@ def open_course(root: Path | None = None) -> Course:
             got=start,
             fix="Go to the clone of the course, or name it with --course.",
         )
-    app = NbGrader()
+    app = NbGrader(raise_config_file_errors=True)
     try:
         with contextlib.chdir(found):  # where nbgrader looks first
             app.load_config_file(suppress_errors=False)
