@@ -115,7 +115,7 @@ from yolotrt_lab.runtimes.open import open_runtime
 from yolotrt_lab.system import usable_cores
 from yolotrt_lab.types import Detections, Precision
 
-plt.switch_backend("inline")  # figures appear below their cells
+plt.show()  # from here on, figures appear below their cells
 platform = activate()
 
 # %% [markdown]
@@ -584,7 +584,7 @@ from yolotrt_lab.figures.latency import BatchPoint, amdahl, batch_tradeoff, late
 from yolotrt_lab.figures.memory_timeline import copy_times, device_timelines, memory_paths, outcomes
 from yolotrt_lab.figures.roofline import LayerPoint, Machine, hot_layer_bars, roofline_plot
 from yolotrt_lab.profiling.convolutions import convolutions_of
-from yolotrt_lab.profiling.layers import main_node
+from yolotrt_lab.profiling.layers import main_node, measure_layers
 from yolotrt_lab.profiling.reference_gpu import COPIES, FRAME_BYTES, H200, LAUNCHES, LOOPS, SWEEP
 from yolotrt_lab.profiling.replay import replay
 from yolotrt_lab.profiling.timing import measure_latency
@@ -819,6 +819,7 @@ print("\n".join(tutorial.lines()[:6]))
 
 # %% tags=["demonstration"]
 MODEL_NOTE = "Your calls on a model of an NVIDIA H200, 0.4 ms of your program per frame: not a measurement."
+programs = {"tutorial": tutorial.calls}
 device_timelines({"tutorial": replay(tutorial.calls, gpu=H200, host_us=400)}, note=MODEL_NOTE, frames=6)
 
 # %% [markdown]
@@ -914,7 +915,7 @@ with using("lab5.buffers"):
             result = buffers.wait()
     difference = np.abs(result["output0"] - outputs["as it should be"]).max()
     print(f"largest difference to the program by hand: {difference:.2g}")
-    programs = {"tutorial": tutorial.calls, "your buffers": once.calls}
+    programs["your buffers"] = once.calls
     replays = {name: replay(calls, gpu=H200, host_us=400) for name, calls in programs.items()}
     display(device_timelines(replays, note=MODEL_NOTE, frames=6))
 
@@ -1497,10 +1498,11 @@ print(f"{here.peak_gflops:.0f} GFLOP/s, {here.bandwidth_gb_s:.0f} GB/s, ridge at
 # %% tags=["demonstration"]
 convolutions = convolutions_of(onnx_paths["FP32"])
 limits = {"peak_gflops": here.peak_gflops, "bandwidth_gb_s": here.bandwidth_gb_s}
-with using("lab5.roofline", "lab5.hot_layers"):
+with open_runtime(engine_paths["FP32"], batch=1) as engine:
+    timed = {main_node(layer.origins): layer.time_ms for layer in measure_layers(engine, {"images": frame}, repeats=8)}
+with using("lab5.roofline"):
     reports = {name: roofline(layer, **limits) for name, layer in convolutions.items()}
     print(f"{sum(report['flops'] for report in reports.values()) / 1e9:.1f} GFLOP per image; Ultralytics says 7.1")
-    timed = {main_node(name.split(" + ")): time_ms for name, time_ms in layer_ms.items()}
     spots = [
         LayerPoint(name, report["intensity"], report["flops"] / timed[name] / 1e6, weight=timed[name])
         for name, report in reports.items()
