@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yolotrt_lab.engines.call_trace import DeviceCall
 from yolotrt_lab.profiling.replay import GpuModel
 
 __all__ = [
@@ -71,6 +72,22 @@ class LoopTime:
     name: str
     infer_us: float
     frame_us: float
+
+    def calls(self, frames: int = 100) -> tuple[DeviceCall, ...]:
+        """Return what the loop asks of the device, for `profiling.replay`."""
+        naive, streams = "allocate" in self.name, 2 if "two streams" in self.name else 1
+        made: list[DeviceCall] = []
+        for number in range(frames):
+            stream = 1 + number % streams
+            made += [DeviceCall("allocate")] * 2 * naive
+            made += [DeviceCall("wait", stream=stream)] * (number >= streams)
+            made += [self._copy("h2d", FRAME_BYTES, stream), DeviceCall("infer", stream=stream, context=stream)]
+            made += [self._copy("d2h", RESULT_BYTES, stream)]
+        return tuple(made)
+
+    def _copy(self, direction: str, nbytes: int, stream: int) -> DeviceCall:
+        kind = {"pinned": "pinned" in self.name, "is_async": "allocate" not in self.name}
+        return DeviceCall("copy", stream=stream, direction=direction, nbytes=nbytes, **kind)
 
 
 LOOPS = (

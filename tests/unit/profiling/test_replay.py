@@ -122,20 +122,7 @@ def test_bad_models_and_directions_are_refused():
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: f"{loop.name}, {loop.infer_us} us")
 def test_the_model_predicts_what_the_h200_took(loop):
     gpu = dataclasses.replace(H200, infer_ms=loop.infer_us / 1e3)
-    pinned, streams = "pinned" in loop.name, 2 if "two" in loop.name else 1
-    calls = []
-    for number in range(100):
-        stream = 1 + number % streams
-        naive = "allocate" in loop.name
-        calls += [DeviceCall("allocate"), DeviceCall("allocate")] if naive else []
-        calls += [wait(stream)] if number >= streams else []
-        for direction, nbytes in (("h2d", FRAME_BYTES), ("d2h", RESULT_BYTES)):
-            if direction == "d2h":
-                calls.append(infer(stream))
-            calls.append(
-                DeviceCall("copy", stream=stream, direction=direction, nbytes=nbytes, pinned=pinned, is_async=not naive)
-            )
-    per_frame_us = replay(calls, gpu=gpu).total_us / 100
+    per_frame_us = replay(loop.calls(), gpu=gpu).total_us / 100
     assert per_frame_us == pytest.approx(loop.frame_us, rel=0.1)
 
 
@@ -145,3 +132,15 @@ def test_the_rates_fit_the_measured_copies(kind):
         if row.nbytes >= 1 << 20:
             call = DeviceCall("copy", direction="h2d", nbytes=row.nbytes, pinned=kind == "pinned")
             assert H200.copy_time_us(call) == pytest.approx(getattr(row, f"{kind}_h2d_us"), rel=0.25)
+
+
+def test_the_loops_do_what_their_names_say():
+    by_name = {loop.name: loop.calls(6) for loop in LOOPS}
+    naive, pageable, pinned, double = by_name.values()
+    assert [sum(call.action == "allocate" for call in calls) for calls in by_name.values()] == [12, 0, 0, 0]
+    assert {call.pinned for call in pageable if call.action == "copy"} == {False}
+    assert {call.pinned for call in pinned if call.action == "copy"} == {True}
+    assert {call.is_async for call in naive if call.action == "copy"} == {False}
+    assert [call.stream for call in double if call.action == "infer"] == [1, 2, 1, 2, 1, 2]
+    copied = [call.nbytes for call in double if call.action == "copy"]
+    assert copied == [FRAME_BYTES, RESULT_BYTES] * 6
