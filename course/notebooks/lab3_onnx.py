@@ -813,9 +813,9 @@ panels = {
 error_histograms(panels, limits={"boxes (pixels)": 0.1, "scores": 0.001})
 
 # %% [markdown]
-# Boxes are off by less than a hundredth of a pixel, scores by some $10^{-7}$: rounding, nothing else; many values agree
-# to the last bit. (The leftmost bar collects those.) Note the legend: the usual errors hardly depend on the input, the
-# *largest* do. The worst value is found where the network is most excited, and noise does not excite it.
+# Boxes are off by less than a hundredth of a pixel, scores by some $10^{-7}$: rounding, nothing else. Half of the box
+# values agree to the last bit; the leftmost bar collects those. Note the legend of the scores: on noise, the largest error
+# is about half of that on parts. The worst value is found where the network is excited, and noise does not excite it.
 #
 # **Predict.** Somebody breaks the export: every score is multiplied by 0.8, so that a fifth of all confidence is gone.
 # Measured over the *whole* output, boxes and scores together, what will relative L2 and cosine say?
@@ -1397,10 +1397,11 @@ along = {
 error_along_depth(list(chain), along, tolerance=1e-4, looks=looks, first=first)
 
 # %% [markdown]
-# The lower line is rounding: it starts near $10^{-7}$ and drifts. The other is exactly nothing up to block 12 and then
-# jumps by orders of magnitude. It does not stay where it jumped, either: later blocks mix the damaged map with sound ones
-# that arrive over the skips, and the whole output at the end (boxes!) hides most of it again. Whoever looks at the end
-# only sees the smallest trace of the damage.
+# The lower line is rounding: about $10^{-6}$ from the first block to the last, because the file has its norms fused and
+# the checkpoint here has not. The other is exactly nothing up to block 12 (drawn at the bottom) and then jumps to several
+# percent. It does not stay there: later blocks mix the damaged map with sound ones that arrive over the skips, and in the
+# output, where boxes of hundreds of pixels outweigh the rest, less than one percent is left. Whoever looks only at the end
+# sees the smallest trace of the damage.
 #
 # From the block to the node it is a short way, and your diff from section 10 knows it already:
 

@@ -135,10 +135,14 @@ def _budget(given: dict) -> int:
 
 def _check_found(answer) -> None:
     right, seen = _right(answer.inputs), answer.item("found").output
-    if seen == right and isinstance(seen, (str, type(None))):
+    if _same(seen, right):
         return
     names = _chain(answer.inputs)[0]
     raise Mismatch(expected=right or "None", seen=f"{seen}"[:80], misconception=_idea(seen, right, names))
+
+
+def _same(seen: object, right: str | None) -> bool:
+    return isinstance(seen, (str, type(None))) and seen == right
 
 
 def _idea(seen: object, right: str | None, names: list[str]) -> str:
@@ -201,7 +205,7 @@ def test_nan_differs(answer):
     """A tensor whose error is NaN differs."""
     right, seen = _right(answer.inputs), answer.item("found").output
     expect(
-        seen == right,
+        _same(seen, right),
         expected=right,
         seen=f"{seen}"[:80],
         misconception="Every comparison with NaN is False: `error > tolerance` takes NaN for agreement.",

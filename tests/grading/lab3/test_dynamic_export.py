@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -131,6 +132,14 @@ def test_the_file_is_valid(answer):
         seen=f"{len(names)} inputs: {', '.join(names[:4])} …",
         misconception="The weights became inputs: left out of the file, somebody has to bring them along.",
     )
+    kernel = answer.inputs["weights"]["conv"].size
+    stored = max((math.prod(tensor.dims) for tensor in model.graph.initializer), default=0)
+    expect(
+        stored >= kernel,
+        expected=f"weights in the file, the first convolution's {kernel} among them",
+        seen=f"at most {stored} numbers in one tensor",
+        misconception="Is this the module that was given?",
+    )
 
 
 @points(3)
@@ -216,6 +225,7 @@ def test_right_at_every_batch_size(answer):
 @points(1)
 def test_the_module_is_as_it_was(answer):
     """The module is left as it was found."""
+    _exported(answer)  # nobody who did nothing has earned it
     changed = answer.item("changed").list()
     expect(
         not changed,

@@ -182,7 +182,7 @@ def _model(nodes, channels: int, outputs: int, constants: dict[str, np.ndarray])
 @points(1)
 def test_inputs_stay_as_they_are(answer):
     """The given arrays are not changed in place."""
-    answer.list()
+    _fused(answer)
     expect(
         not answer.changed_inputs,
         expected="the arrays as they were",
