@@ -114,7 +114,7 @@ def parser_finds_out(onnx_path):
     return bytes(plan)
 
 
-@wrong(caught_by="test_a_good_model_becomes_a_plan", says="IHostMemory")
+@wrong(caught_by="test_a_good_model_becomes_a_plan", says="TensorRT's own IHostMemory")
 def the_object_itself(onnx_path):
     """Returns TensorRT's own object for the plan's memory."""
     require(onnx_path)

@@ -82,7 +82,7 @@ def _spoil(
     elif case == _HALVED:
         outputs["int8"] = outputs["int8"].copy()
         outputs["int8"][:, 4:] *= 0.5
-        outputs["fp16"] = (1.08 * reference).astype(np.float32)
+        outputs["fp16"], executed["fp16"] = (1.08 * reference).astype(np.float32), "fp16"
     elif case == _TURNED:
         outputs["int8"] = _near(reference, 0.147, rng)
     elif case == _CLAIMS:

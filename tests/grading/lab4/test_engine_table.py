@@ -126,7 +126,9 @@ def test_every_model_has_a_row(answer):
                 isinstance(same, (bool, np.bool_)) and same,
                 expected=f"{name}, {column}: {model[column]}",
                 seen=str(value)[:60],
-                misconception="Values are shown as measured; rounding belongs to the display."
+                misconception="There is nothing to show, and a number would be an invention."
+                if model[column] is None
+                else "Values are shown as measured; rounding belongs to the display."
                 if isinstance(value, float)
                 else "",
             )

@@ -92,8 +92,11 @@ def _route(answer: Any, name: str) -> Mapping[str, Any]:
 
 def _why_refused(message: str) -> str:
     if "Precision flags are not allowed" in message:
-        return "A strongly typed network takes its types from the graph and nothing else. Flags belong to the "
-        "other kind of network."
+        return (
+            "A strongly typed network takes its types from the graph and nothing else. Flags belong to the other kind."
+        )
+    if "OpenVINO cannot read" in message:
+        return "The types of the graph do not fit together; the test of the graph says where."
     if "NoneType" in message:
         return "The builder returned None. Its reason is in the log."
     return ""
