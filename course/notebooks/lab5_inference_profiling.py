@@ -795,7 +795,7 @@ print(f"copy in {start.time_till(copied):.2f} ms, inference {copied.time_till(do
 # ## B3 · Memory that is allocated once
 #
 # This is how inference is written in many a tutorial: allocate what the frame needs, copy, run, copy, done. It is right.
-# Look at what it asks for, and what an H200 would make of eight such frames.
+# Look at what it asks for, and what an H200 would make of six such frames.
 
 
 # %% tags=["demonstration"]
@@ -812,15 +812,15 @@ def tutorial_loop(frames):
         cuda.memcpy_dtoh(result, memory["output0"])
 
 
-eight = [frame] * 8
+six = [frame] * 6
 with record_calls() as tutorial:
-    tutorial_loop(eight)
+    tutorial_loop(six)
 print("\n".join(tutorial.lines()[:6]))
 
 # %% tags=["demonstration"]
 MODEL_NOTE = "Your calls on a model of an NVIDIA H200, 0.4 ms of your program per frame: not a measurement."
 programs = {"tutorial": tutorial.calls}
-device_timelines({"tutorial": replay(tutorial.calls, gpu=H200, host_us=400)}, note=MODEL_NOTE, frames=6)
+device_timelines({"tutorial": replay(tutorial.calls, gpu=H200, host_us=400)}, note=MODEL_NOTE)
 
 # %% [markdown]
 # The four rows are the four things that can work at the same time: your program, the two copy engines, and the part that
@@ -904,20 +904,20 @@ class EngineBuffers:
 check("lab5.buffers")
 
 # %% [markdown]
-# Your class on the real network: the same eight frames, recorded and replayed on the same model.
+# Your class on the real network: the same six frames, recorded and replayed on the same model.
 
 # %% tags=["demonstration"]
 with using("lab5.buffers"):
     buffers = EngineBuffers(loaded.engine, 1)
     with record_calls() as once:
-        for one in eight:
+        for one in six:
             buffers.submit({"images": one})
             result = buffers.wait()
     difference = np.abs(result["output0"] - outputs["as it should be"]).max()
     print(f"largest difference to the program by hand: {difference:.2g}")
     programs["your buffers"] = once.calls
     replays = {name: replay(calls, gpu=H200, host_us=400) for name, calls in programs.items()}
-    display(device_timelines(replays, note=MODEL_NOTE, frames=6))
+    display(device_timelines(replays, note=MODEL_NOTE))
 
 # %% [markdown]
 # The frame became shorter, and still only one thing happens at a time. That is no fault of your class: the *loop* waits
@@ -990,12 +990,12 @@ check("lab5.double_buffering")
 # %% tags=["demonstration"]
 with using("lab5.double_buffering"):
     with record_calls() as doubled:
-        for _ in double_buffered(loaded.engine, iter(eight)):
+        for _ in double_buffered(loaded.engine, iter(six)):
             pass
     kinds = ("copy", "infer", "wait")
     programs["two sets"] = [call for call in doubled.calls if call.action in kinds]  # making them happens once
     replays = {name: replay(calls, gpu=H200, host_us=400) for name, calls in programs.items()}
-    display(device_timelines(replays, note=MODEL_NOTE, frames=6))
+    display(device_timelines(replays, note=MODEL_NOTE))
 
 # %% [markdown]
 # The third panel is what a fast deployment looks like: the compute row is full. From here on only a faster engine helps.
@@ -1005,7 +1005,7 @@ with using("lab5.double_buffering"):
 with using("lab5.double_buffering"):
     faster = replace(H200, infer_ms=H200.infer_ms / 3)
     replays = {name: replay(calls, gpu=faster, host_us=400) for name, calls in programs.items()}
-    display(device_timelines(replays, note=MODEL_NOTE + " The engine is three times as fast.", frames=6))
+    display(device_timelines(replays, note=MODEL_NOTE + " The engine is three times as fast."))
 
 # %% [markdown]
 # How far can you trust such a model? As far as it was compared with reality. On an H200 the same loops ran for real,
