@@ -1018,8 +1018,9 @@ for loop in LOOPS:
     print(f"{loop.name:34} {loop.infer_us / 1e3:5.2f} ms {loop.frame_us / 1e3:6.2f} ms {model / 1e3:5.2f} ms")
 
 # %% [markdown]
-# The model is within 10 % of each of these eight; its rates were fitted to single copies, not to the loops. It leaves out what it does not
-# know: a bus that others use too, several small kernels side by side, a clock that slows down when the chip is hot.
+# The model is within 10 % of each of these eight; its rates were fitted to single copies, not to the loops. It leaves
+# out what it does not know: a bus that others use too, several small kernels side by side, a clock that slows down when
+# the chip is hot.
 #
 # <details><summary><b>Check yourself:</b> would three sets be better than two?</summary>
 #
