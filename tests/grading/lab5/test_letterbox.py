@@ -79,16 +79,17 @@ def _draw_image_hw(case: str, rng: np.random.Generator, input_hw: tuple[int, int
     }[case]
     for _ in range(1000):
         height, width = (int(rng.integers(low, high)) for low, high in limits)
-        (exact, whole, free) = _fit((height, width), input_hw)
+        exact, _, free = _fit((height, width), input_hw)
         part = min(abs(side % 1 - 0.5) for side in exact)
         if case in ("already square", "sliver"):
             return height, width
         if part < 0.03 or max(free) < 8:
             continue
-        if case != "odd size":
+        # Rounded down, an ideal scale would miss the far edge; rounded up, int() misses a pixel.
+        rest = max(side % 1 for side in exact)
+        if case == "tiny" or (case != "odd size" and 0.1 < rest < 0.45):
             return height, width
-        cut = min(side % 1 for side in exact if side != round(side)) if exact != whole else 0
-        if height % 2 and width % 2 and max(free) % 2 and cut > 0.55:
+        if case == "odd size" and height % 2 and width % 2 and max(free) % 2 and rest > 0.55:
             return height, width
     raise RuntimeError(f"no image size found for {case!r}")
 
