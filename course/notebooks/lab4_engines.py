@@ -759,8 +759,10 @@ quantization.level_grids(first_activation, bits=4)
 # $$\sum_i w_i x_i \approx s_w s_x \sum_i (q_{w,i} - z_w)(q_{x,i} - z_x)$$
 #
 # With both zero points 0, this is one sum of integer products, which is what a tensor core does, and one multiplication
-# at the end. With zero points there are four sums; two of them depend on the data and cost time in every layer. The
-# wasted levels cost about one bit, that is 6 dB. TensorRT takes that deal, and *refuses* a zero point other than 0.
+# at the end. With zero points there are four sums. Two can be computed in advance, but $z_w \sum_i q_{x,i}$ depends on
+# the data and costs time in every layer; and zero padding would have to pad with $z_x$. The wasted levels cost about one
+# bit, 6 dB, where values have one sign, and nothing where they have both, as weights do. TensorRT takes that deal, and
+# *refuses* a zero point other than 0.
 
 # %% [markdown]
 # **Two errors.** A value inside of the range is *rounded*, by at most half a step. If nothing is special about the
@@ -1381,11 +1383,11 @@ class Calibration:
         """Return the numbers of `count` different images that show every class.
 
         Args:
-            class_ids: For each image the class ids that it shows, maybe none; count: how many images to choose.
+            class_ids: For each image the class ids that it shows, maybe none.
+            count: How many images to choose.
 
         Returns:
-            A list in any order. With C classes, each is shown by at least count // C of the chosen images, or by all
-            images that show it if there are fewer.
+            A list. Each of the C classes is shown by at least count // C of them, or by all images that show it.
         """
         ### BEGIN SOLUTION
         classes = sorted({number for ids in class_ids for number in ids})

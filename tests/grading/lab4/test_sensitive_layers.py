@@ -160,6 +160,7 @@ def test_budget_is_kept(answer):
     """The kept layers fit the budget."""
     net, kept = kept_layers(answer)
     budget = answer.inputs["budget"]
+    expect(kept, expected="at least one layer kept: the budget allows it", seen="none")
     expect(
         net.share(kept) <= budget + 1e-9,
         expected=f"at most {budget:.1%} of the multiply-accumulates in high precision",
