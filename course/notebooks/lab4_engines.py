@@ -513,7 +513,7 @@ number_formats({"1: scores end here": 1.0, "320: largest pixel": 320.0})
 # %% [markdown]
 # ### Permit, or command
 #
-# **By flag (TensorRT 10 only).** The graph stays FP32, and `config.set_flag(trt.BuilderFlag.FP16)` *permits* half
+# **By flag (TensorRT 10 only).** The graph stays FP32, and `BuilderFlag.FP16`, set on the configuration, *permits* half
 # precision. The builder takes it where its timing says that it is faster. You do not learn where, unless you look.
 #
 # **By type (10 and 11).** The graph itself says which tensor is float16: weights are stored as float16, and `Cast` nodes
