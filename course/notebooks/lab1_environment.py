@@ -124,12 +124,13 @@ from yolotrt_lab.figures.toolchain import STAGES, Station, toolchain_map
 facts = gather_facts()  # asks every package in a process of its own; half a minute on a slow disk
 training, exchange, engine_stage, hardware = STAGES
 gpu_name = facts.gpus[0].name if facts.gpus else ""
+real = platform.kind == "real"
 print(f"Looked at {len(facts.probes)} packages on {facts.cpu} ({facts.cores} cores), GPU: {gpu_name or 'none'}.")
 
 # %% tags=["demonstration"]
 stops = [Station("PyTorch", training, version("torch")), Station("TensorFlow", training, presence="absent")]
 stops += [Station("ONNX", exchange, version("onnx")), Station("TorchScript", exchange, "part of PyTorch")]
-stops += [Station("TensorRT", engine_stage, platform.tensorrt_version, "here" if gpu_name else "emulated")]
+stops += [Station("TensorRT", engine_stage, platform.tensorrt_version, "here" if real else "emulated")]
 stops += [Station("ONNX Runtime", engine_stage, str(facts.value("onnxruntime", "version")))]
 stops += [Station("OpenVINO", engine_stage, str(facts.value("openvino", "version")))]
 stops += [Station("LibTorch", engine_stage, "part of PyTorch"), Station("LiteRT", engine_stage, presence="absent")]
@@ -137,7 +138,7 @@ stops += [Station("NVIDIA GPU", hardware, gpu_name, "here" if gpu_name else "abs
 stops += [Station("Processor", hardware, facts.cpu), Station("Phone", hardware, presence="absent")]
 roads = [("PyTorch", "TorchScript"), ("PyTorch", "ONNX"), ("TensorFlow", "ONNX"), ("TorchScript", "LibTorch")]
 roads += [("ONNX", name) for name in ("TensorRT", "ONNX Runtime", "OpenVINO", "LiteRT")]
-roads += [("TensorRT", "NVIDIA GPU" if gpu_name else "Processor"), ("LiteRT", "Phone"), ("OpenVINO", "Processor")]
+roads += [("TensorRT", "NVIDIA GPU" if real else "Processor"), ("LiteRT", "Phone"), ("OpenVINO", "Processor")]
 roads += [(name, place) for name in ("LibTorch", "ONNX Runtime") for place in ("NVIDIA GPU", "Processor")]
 display(toolchain_map(stops, roads))
 
@@ -568,6 +569,7 @@ from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.export.onnx_export import export_onnx
 from yolotrt_lab.training.weights import base_checkpoint
 
+device = "auto" if platform.kind == "real" else "cpu"  # where engines are emulated, all others run on the processor too
 onnx_of = {size: lab_folder / f"detector-{size}.onnx" for size in (160, 320)}
 engine_of, layer_count = {}, {}
 for size, path in onnx_of.items():
@@ -609,7 +611,7 @@ for size in (160, 320):
     files = {"PyTorch": base_checkpoint(), "ONNX Runtime": onnx_of[size], "Engine": engine_of[size]}
     backends = ("pytorch", "onnxruntime", "tensorrt")
     targets = [ModelTarget(name, path, backend) for (name, path), backend in zip(files.items(), backends, strict=True)]
-    timings[size] = compare_models(targets, rounds=25, input_hw=(size, size))
+    timings[size] = compare_models(targets, rounds=25, input_hw=(size, size), device=device)
     for timing in timings[size]:
         ratio = timing.ratio_to_first
         times = f"{timing.latency.p50_ms:6.2f} ms, {1 / ratio.value:.2f} times as fast as PyTorch"
@@ -663,11 +665,12 @@ from yolotrt_lab.profiling.timing import time_call_ms
 from yolotrt_lab.runtimes.open import open_runtime
 
 image = np.random.default_rng(0).random((1, 3, 160, 160), dtype=np.float32)
-fresh = load_detector(base_checkpoint(), folder=lab_folder).model.float().eval()
+place = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
+fresh = load_detector(base_checkpoint(), folder=lab_folder).model.float().eval().to(place)
 with torch.inference_mode():
-    cold = {"PyTorch": [time_call_ms(lambda: fresh(torch.from_numpy(image))) for _ in range(40)]}
+    cold = {"PyTorch": [time_call_ms(lambda: fresh(torch.from_numpy(image).to(place))[0].cpu()) for _ in range(40)]}
 for name, path in {"ONNX Runtime": onnx_of[160], "Engine": engine_of[160]}.items():
-    with open_runtime(path, batch=1) as runtime:
+    with open_runtime(path, batch=1, device=device) as runtime:
         cold[name] = [time_call_ms(lambda: runtime.infer({"images": image})) for _ in range(40)]
 
 # %% tags=["demonstration"]
@@ -1000,7 +1003,7 @@ hand_over_four, await_four = buttons_of(engine_of[160], batch=4)
 
 
 # %% tags=["demonstration"]
-with open_runtime(base_checkpoint(), input_hw=(160, 160)) as pytorch:
+with open_runtime(base_checkpoint(), input_hw=(160, 160), device=device) as pytorch:
     runners = {
         "PyTorch": lambda: pytorch.infer({"images": image}),
         "Engine": one_call,
