@@ -86,19 +86,19 @@ def _parts(notebook: NotebookNode, submitted: SubmittedNotebook, marks: Marks) -
         grade_id = str(marks_of(cell)["grade_id"])
         about = [cell] if is_answer(cell) else answers
         ids = [str(marks_of(other)["grade_id"]) for other in about]
-        result = _result_of(cell)
-        grade = grades[grade_id]
+        result, grade = _result_of(cell), grades[grade_id]
+        asked = _question(question) if is_answer(cell) else []
         parts.append(
             GradedPart(
                 grade_id=grade_id,
-                title=result.title if result else _title_of(question) or grade_id,
+                title=result.title if result else _title_of(asked) or grade_id,
                 score=float(grade.score or 0.0),
                 points=float(grade.max_score or 0.0),
                 is_open=bool(grade.needs_manual_grade),
                 by_hand=grade.manual_score is not None,
                 result=result,
                 code=tuple(other.source for other in about if other.cell_type == "code"),
-                question=question[-1] if is_answer(cell) and question else "",
+                question="\n\n".join(asked),
                 text=cell.source if cell.cell_type != "code" else None,
                 pictures=_pictures(cell),
                 comments=tuple(text for name in ids if (text := _comment(comments.get(name), written=about == [cell]))),
@@ -146,6 +146,12 @@ def _pictures(cell: NotebookNode) -> dict[str, tuple[str, str]]:
 def _title(notebook: NotebookNode) -> str:
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and not is_answer(cell)]
     return _title_of(texts)
+
+
+def _question(texts: list[str]) -> list[str]:
+    """Return the question out of the text cells above its answer: from the last heading on."""
+    start = max((number for number, text in enumerate(texts) if _HEADING.search(text)), default=len(texts) - 1)
+    return texts[max(start, 0) :]
 
 
 def _title_of(texts: Iterable[str]) -> str:

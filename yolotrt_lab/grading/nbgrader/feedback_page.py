@@ -69,8 +69,10 @@ class GradedPart:
         """How it came out, in the overview."""
         if self.is_open:
             return "waits for your instructor"
-        if self.by_hand or self.result is None:
+        if self.by_hand:
             return "graded by hand"
+        if self.result is None:
+            return "not written"
         return _STATE_WORDS.get(self.result.state, "partly solved" if self.result.score else "not solved")
 
     @property

@@ -131,7 +131,8 @@ def test_the_labs_question_may_use_html():
         (exercise(result=result(State.MISSING)), "not defined"),
         (exercise(is_open=True), "waits for your instructor"),
         (exercise(by_hand=True), "graded by hand"),
-        (written(), "graded by hand"),
+        (written(by_hand=True), "graded by hand"),
+        (written(), "not written"),
         (written(is_open=True), "waits for your instructor"),
     ],
 )

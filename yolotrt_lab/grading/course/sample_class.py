@@ -1,0 +1,216 @@
+"""A class of five, to see the grader at work: one student has it all, one half, one it wrong, two are trouble.
+
+Their notebooks are made from a lab's release and solution; the wrong answers are those that the course's own tests keep
+for each exercise, where there are some.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.grading.course.export import export_grades
+from yolotrt_lab.grading.course.feedback import make_feedback
+from yolotrt_lab.grading.course.grade import ClassGrades, StudentGrade, grade_lab
+from yolotrt_lab.grading.course.release import release_lab
+from yolotrt_lab.grading.course.session import Course, open_course
+from yolotrt_lab.grading.nbgrader.rebuilding import answer_cells, is_check, marks_of
+from yolotrt_lab.grading.nbgrader.release import exercise_of, read_notebook, release_from_solution
+from yolotrt_lab.grading.suite import load_exercise
+from yolotrt_lab.types import ProgressCallback
+
+__all__ = ["STUDENTS", "ClassResult", "grade_sample_class", "sample_submissions"]
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+_MARK = ".sample-class"  # says that the folder may be replaced
+
+STUDENTS = {
+    "ada": "everything, right",
+    "ben": "half of it",
+    "cleo": "everything, wrong",
+    "dan": "a notebook that was cut off",
+    "eve": "edited test cells instead of answers",
+}
+"""Who is in the class, and what they hand in."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """The graded class.
+
+    Attributes:
+        lab: The lab.
+        root: The folder of the course that was made for it.
+        grades: How each submission came out.
+        pages: The feedback pages by student.
+        gradebook: The grades as CSV.
+    """
+
+    lab: str
+    root: Path
+    grades: ClassGrades
+    pages: dict[str, Path]
+    gradebook: Path
+
+    def rows(self) -> list[tuple[str, str, float, float, str]]:
+        """Return (student, what was handed in, points, most points, state) for a table."""
+        return [_row(grade) for grade in self.grades.students]
+
+
+def _row(grade: StudentGrade) -> tuple[str, str, float, float, str]:
+    return grade.student, STUDENTS[grade.student], grade.score, grade.points, grade.state
+
+
+def grade_sample_class(
+    lab: str, output: Path, *, source: Path = REPOSITORY, on_progress: ProgressCallback | None = None
+) -> ClassResult:
+    """Release a lab to a class of five, grade what they hand in, and make their feedback pages.
+
+    Works in a course of its own, so that the instructor's gradebook stays as it is.
+
+    Args:
+        lab: The lab, "lab1" or its full name.
+        output: A folder for the course; what an earlier call left there is replaced.
+        source: The course whose lab is taken.
+        on_progress: Called with (submissions graded, submissions in all).
+
+    Raises:
+        InputError: There is no such lab, or the folder holds something else.
+        CourseError: nbgrader refused.
+    """
+    name = open_course(source).lab(lab)
+    course = _course_in(output, source, name)
+    release_lab(course, name)
+    for student, content in sample_submissions(course, name, answers=source / "tests" / "course").items():
+        folder = course.folder("submitted", name, student)
+        folder.mkdir(parents=True)
+        (folder / f"{name}.ipynb").write_text(content, encoding="utf-8")
+    grades = grade_lab(course, name, on_progress=on_progress)
+    feedback = make_feedback(course, name, release=False)
+    path, _ = export_grades(course)
+    return ClassResult(name, course.root, grades, feedback.pages, path)
+
+
+def sample_submissions(course: Course, lab: str, *, answers: Path | None = None) -> dict[str, str]:
+    """Return the text of the file that each student hands in.
+
+    Args:
+        course: The course; its solution of the lab is read.
+        lab: The lab's full name.
+        answers: A folder with wrong answers, `<lab4>/<kl_threshold>.py`.
+    """
+    solution = read_notebook(course.folder("source", lab) / f"{lab}.ipynb")
+    release = release_from_solution(solution)
+    right = {grade_id: str(cell.source) for grade_id, cell in answer_cells(solution).items()}
+    stubs = {grade_id: str(cell.source) for grade_id, cell in answer_cells(release).items()}
+    wrong = {**right, **_wrong_answers(solution, answers)}
+    half = dict(list(right.items())[: max(1, len(right) // 2)])
+    complete = json.dumps(_answered(release, right), ensure_ascii=False, indent=1)
+    return {
+        "ada": complete,
+        "ben": json.dumps(_answered(release, {**stubs, **half}), ensure_ascii=False, indent=1),
+        "cleo": json.dumps(_answered(release, wrong), ensure_ascii=False, indent=1),
+        "dan": complete[: len(complete) // 2],
+        "eve": json.dumps(_tampered(release), ensure_ascii=False, indent=1),
+    }
+
+
+def _course_in(output: Path, source: Path, lab: str) -> Course:
+    """Make a course that has one lab."""
+    if output.exists() and any(output.iterdir()) and not (output / _MARK).is_file():
+        raise InputError(f"{output} holds something else.", expected="an empty folder, or none", got="other files")
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    (output / _MARK).touch()
+    shutil.copy(source / "nbgrader_config.py", output)
+    for folder in ("solutions", "labs"):
+        if (source / folder / lab).is_dir():
+            shutil.copytree(source / folder / lab, output / folder / lab)
+    return open_course(output)
+
+
+def _answered(release: NotebookNode, texts: dict[str, str]) -> NotebookNode:
+    notebook = copy.deepcopy(release)
+    for grade_id, cell in answer_cells(notebook).items():
+        cell.source = texts.get(grade_id, cell.source)
+    return notebook
+
+
+def _tampered(release: NotebookNode) -> NotebookNode:
+    """Return the release with check cells that would give full marks in plain nbgrader, and one of them twice."""
+    notebook = copy.deepcopy(release)
+    checks = [cell for cell in notebook.cells if is_check(cell)]
+    for cell in checks:
+        cell.source = f"{cell.metadata.nbgrader.points}"
+        cell.metadata.nbgrader.points = 100
+    notebook.cells.append(copy.deepcopy(checks[0]))
+    return notebook
+
+
+def _wrong_answers(solution: NotebookNode, folder: Path | None) -> dict[str, str]:
+    """Return a wrong answer for each exercise and for the written question, by grade id."""
+    wrong: dict[str, str] = {}
+    answers: list[NotebookNode] = []
+    for cell in solution.cells:
+        if is_check(cell):
+            exercise_id = exercise_of(cell.source)
+            name = load_exercise(exercise_id).exercise.answer if exercise_id else ""
+            for answer in answers:
+                if exercise_id and name in _defined(answer.source):
+                    lab, _, exercise = exercise_id.partition(".")
+                    known = None if folder is None else _known_mistake(folder / lab / f"{exercise}.py", name)
+                    wrong[str(marks_of(answer)["grade_id"])] = known or _built_in_mistake(name)
+            answers = []
+        elif marks_of(cell).get("solution"):
+            if marks_of(cell).get("grade"):
+                wrong[str(marks_of(cell)["grade_id"])] = "It is faster because the engine is faster."
+            else:
+                answers.append(cell)
+    return wrong
+
+
+def _built_in_mistake(name: str) -> str:
+    return f"def {name}(*arguments, **options):\n    return None"
+
+
+def _known_mistake(path: Path, name: str) -> str | None:
+    """Return the first wrong answer of a file of answers under the name that the notebook must define."""
+    if not path.is_file():
+        return None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kept: list[ast.stmt] = []
+    mistake: ast.FunctionDef | ast.ClassDef | None = None
+    for node in tree.body[1 if ast.get_docstring(tree) else 0 :]:
+        kinds = _declared(node)
+        if kinds is None:
+            if not (isinstance(node, ast.ImportFrom) and node.module == "tests_course_api"):
+                kept.append(node)
+        elif kinds == "wrong" and mistake is None and isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            mistake = copy.deepcopy(node)
+    if mistake is None:
+        return None
+    mistake.decorator_list, mistake.name = [], name
+    return ast.unparse(ast.Module(body=[*kept, mistake], type_ignores=[]))
+
+
+def _declared(node: ast.stmt) -> str | None:
+    """Return "wrong" or "right" for a declared answer, None for anything else."""
+    decorators: list[Any] = getattr(node, "decorator_list", [])
+    names = {getattr(getattr(item, "func", item), "id", "") for item in decorators}
+    return next((name for name in ("wrong", "right") if name in names), None)
+
+
+def _defined(source: str) -> set[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return set()
+    return {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
