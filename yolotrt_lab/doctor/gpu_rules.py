@@ -104,10 +104,12 @@ def _driver_too_old_for(cuda: object, facts: Facts) -> bool:
 
 
 def _cudnn_text(number: object) -> str:
-    """Return 91900 as "9.19.0", the way NVIDIA writes it."""
+    """Return 91900 as "9.19.0" and 8907 as "8.9.7", the way NVIDIA writes them."""
     if not isinstance(number, int):
         return "absent"
-    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    major = number // (10_000 if number >= 90_000 else 1_000)
+    rest = number % (10_000 if number >= 90_000 else 1_000)
+    return f"{major}.{rest // 100}.{rest % 100}"
 
 
 def _torch(facts: Facts) -> Finding:

@@ -362,3 +362,9 @@ def test_every_complaint_says_what_it_means_and_what_to_type(workstation, change
         if found.status in (Status.WARN, Status.FAIL):
             assert found.meaning, found
             assert found.fix, found
+
+
+@pytest.mark.parametrize(("number", "text"), [(91900, "9.19.0"), (90100, "9.1.0"), (8907, "8.9.7"), (8902, "8.9.2")])
+def test_cudnn_was_counted_otherwise_before_version_nine(workstation, number, text):
+    facts = with_value(workstation, "torch", cudnn=number)
+    assert finding(facts, "PyTorch on the GPU").found.endswith(f"cuDNN {text}")
