@@ -72,8 +72,19 @@ def _counts(layer: Mapping) -> dict[str, float]:
 
 def _reference(layer: Mapping, peak_gflops: float, bandwidth_gb_s: float) -> dict[str, float]:
     counts = _counts(layer)
-    flops = 2.0 * counts["macs"]
     nbytes = float(layer["bytes_per_value"] * (counts["input"] + counts["weights"] + counts["output"]))
+    return _derived(2.0 * counts["macs"], nbytes, peak_gflops, bandwidth_gb_s)
+
+
+def _from_own_counts(answer) -> dict[str, float]:
+    """Return what follows from the answer's own operations and bytes: a mistake there costs its points only once."""
+    flops, nbytes = answer.item("flops").number(), answer.item("bytes").number()
+    if min(flops, nbytes) <= 0:
+        raise Mismatch(expected="more than 0 operations and bytes", seen=f"{flops:g} and {nbytes:g}")
+    return _derived(flops, nbytes, answer.inputs["peak_gflops"], answer.inputs["bandwidth_gb_s"])
+
+
+def _derived(flops: float, nbytes: float, peak_gflops: float, bandwidth_gb_s: float) -> dict[str, float]:
     intensity = flops / nbytes
     attainable = min(peak_gflops, intensity * bandwidth_gb_s)
     return {
@@ -139,7 +150,7 @@ def test_bytes(answer):
 def test_intensity_and_attainable_rate(answer):
     """The attainable rate is what memory can feed at this intensity, but not more than the peak."""
     answer.mapping(keys=_KEYS)
-    right = _reference(**answer.inputs)
+    right = _from_own_counts(answer)
     peak, bandwidth = answer.inputs["peak_gflops"], answer.inputs["bandwidth_gb_s"]
     intensity = answer.item("intensity").number()
     ideas = {
@@ -167,7 +178,7 @@ def test_intensity_and_attainable_rate(answer):
 def test_bound_and_least_time(answer):
     """The bound names what holds the layer back, and no run can be shorter than the least time."""
     answer.mapping(keys=_KEYS)
-    right = _reference(**answer.inputs)
+    right = _from_own_counts(answer)
     peak, bandwidth = answer.inputs["peak_gflops"], answer.inputs["bandwidth_gb_s"]
     memory_bound = right["intensity"] * bandwidth < peak
     seen = answer.item("bound").text().strip().lower()
