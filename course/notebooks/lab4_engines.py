@@ -678,9 +678,6 @@ if platform.kind == "emulated":
 # %% [markdown]
 # # Part B · Quantization
 
-# %%
-# --- part B begins ---
-
 # %% [markdown]
 # FP16 changed the arithmetic and hardly the numbers. INT8 is another matter: millions of different values have to share
 # 256, and somebody has to decide *which*. That decision is called **calibration**. It is made once, before the engine
@@ -1668,9 +1665,6 @@ check("lab4.sensitive_layers")
 # [Migacz 2017](https://on-demand.gputechconf.com/gtc/2017/presentation/s7310-8-bit-inference-with-tensorrt.pdf) ·
 # [NVIDIA on quantized types](https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html)
 
-# %%
-# --- part B ends ---
-
 # %% [markdown]
 # # Part C · Reading and comparing
 #
@@ -1909,7 +1903,28 @@ for precision, limits in TOLERANCES.items():
 #
 # Write the judge for three engines at once. Output and reference have the shape (N, 4 + classes, anchors): rows 0 to 3
 # are boxes, the others scores. Measure boxes and scores apart; the worse of the two counts, for each measure. The first
-# check that fails gives the reason.
+# check that fails gives the reason. First, the two measures:
+
+
+# %% nbgrader={"grade": false, "grade_id": "lab4-compare_engines-measures", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def measure_parts(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """Return relative L2 error and cosine, each the worse of boxes and scores, for use in `judge_engines`.
+
+    Compute in float64: a float32 sum over hundreds of thousands of squares loses digits of its own.
+    """
+    ### BEGIN SOLUTION
+    errors, cosines = [], []
+    for rows in (slice(0, 4), slice(4, None)):
+        a, e = actual[:, rows].astype(np.float64).ravel(), expected[:, rows].astype(np.float64).ravel()
+        lengths = np.linalg.norm(a) * np.linalg.norm(e)
+        errors.append(float(np.linalg.norm(a - e) / np.linalg.norm(e)))
+        cosines.append(float(a @ e / lengths) if lengths else 0.0)
+    return max(errors), min(cosines)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Now the judge.
 
 
 # %% nbgrader={"grade": false, "grade_id": "lab4-compare_engines", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1950,23 +1965,6 @@ def judge_engines(reference: np.ndarray, engines: dict, tolerances: dict) -> dic
                 reason = "cosine" if cosine < limits["cosine"] else "ok"
         verdicts[claimed] = {"passed": reason == "ok", "reason": reason, "relative_l2": relative_l2, "cosine": cosine}
     return verdicts
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": false, "grade_id": "lab4-compare_engines-measures", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def measure_parts(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Return relative L2 error and cosine, each the worse of boxes and scores, for use in `judge_engines`.
-
-    Compute in float64: a float32 sum over hundreds of thousands of squares loses digits of its own.
-    """
-    ### BEGIN SOLUTION
-    errors, cosines = [], []
-    for rows in (slice(0, 4), slice(4, None)):
-        a, e = actual[:, rows].astype(np.float64).ravel(), expected[:, rows].astype(np.float64).ravel()
-        lengths = np.linalg.norm(a) * np.linalg.norm(e)
-        errors.append(float(np.linalg.norm(a - e) / np.linalg.norm(e)))
-        cosines.append(float(a @ e / lengths) if lengths else 0.0)
-    return max(errors), min(cosines)
     ### END SOLUTION
 
 
