@@ -46,7 +46,7 @@ def inputs(case, rng):
         scores.append(np.round(rng.permutation(np.linspace(0.05, 0.95, 999))[: len(found)], 4))
     if case == "at the threshold":
         scores = [np.array([0.9, 0.8, 0.7, 0.6])]
-    threshold = 0.5 if case == "at the threshold" else float(rng.choice([0.5, 0.6, 0.75]))
+    threshold = 0.5 if case in ("at the threshold", "crowded") else float(rng.choice([0.5, 0.6, 0.75]))
     return {"truths": truths, "boxes": boxes, "scores": scores, "iou_threshold": threshold}
 
 
@@ -54,8 +54,8 @@ def _truth(case, rng):
     if case == "at the threshold":
         return np.array([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0], [40.0, 0.0, 50.0, 10.0]])
     count = int(rng.integers(3, 7))
-    # In a crowd neighbours overlap by half, so that a detection may fit two of them.
-    step = 22.0 if case == "crowded" else 70.0
+    # In a crowd neighbours overlap by more than half, so that a detection may fit two of them.
+    step = 9.0 if case == "crowded" else 70.0
     left = np.arange(count) * step + rng.uniform(0, 3, count)
     top = rng.uniform(0, 12, count)
     return np.stack((left, top, left + rng.uniform(38, 50, count), top + rng.uniform(38, 50, count)), axis=1)
@@ -291,9 +291,15 @@ def _ap_idea(given, seen):
         ({}, true, found, "Recall is a share of all true boxes, those that nobody found included."),
         ({}, twice, positives, "An object that is found twice counts once."),
     )
-    for switches, flags, totals, text in ideas:
-        if sum(totals) and abs(ap_of(flags, given["scores"], totals, **switches) - seen) <= 1e-6:
-            return text
+    # Near is enough: a recall that is reached exactly, or missed by a rounding, moves one of 101 samples.
+    near = [
+        (abs(ap_of(flags, given["scores"], totals, **switches) - seen), text)
+        for switches, flags, totals, text in ideas
+        if sum(totals)
+    ]
+    distance, text = min(near)
+    if distance <= 0.004:
+        return text
     if not 0 <= seen <= 1:
         return "It is a mean of precisions, so it lies between 0 and 1."
     return ""

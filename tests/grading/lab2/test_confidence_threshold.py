@@ -97,6 +97,18 @@ def _found(answer, use, right):
     return threshold
 
 
+def _require_use_case(given, threshold, seen):
+    """Raise if the threshold is the one of the best F1, which is nobody's use case."""
+    thresholds, precision, recall = operating_points(given["scores"], given["is_true"], given["positives"])
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    if _rates(given, threshold) == _rates(given, thresholds[int(np.argmax(f1))]):
+        raise Mismatch(
+            expected="the threshold that this use case asks for",
+            seen=seen,
+            misconception="That is where F1 is best. F1 weighs a miss like a false alarm; neither customer does.",
+        )
+
+
 def _shown(point):
     return f"threshold {point[0]:.4f}, precision {point[1]:.4f}, recall {point[2]:.4f}"
 
@@ -110,6 +122,8 @@ def test_safety(answer):
     precision, recall = _rates(given, threshold)
     floor = given["recall_floor"]
     seen = _shown((threshold, precision, recall))
+    if recall < floor - 1e-9 or precision < right[1] - 1e-9:
+        _require_use_case(given, threshold, seen)
     if recall < floor - 1e-9:
         true_only = (given["is_true"] & (given["scores"] >= threshold)).sum() / given["is_true"].sum()
         idea = "Somebody's hand is in the machine: the floor is not a wish."
@@ -137,6 +151,8 @@ def test_search(answer):
     precision, recall = _rates(given, threshold)
     floor = given["precision_floor"]
     seen = _shown((threshold, precision, recall))
+    if precision < floor - 1e-9 or recall < right[2] - 1e-9:
+        _require_use_case(given, threshold, seen)
     if precision < floor - 1e-9:
         idea = "Too many of the hits shown are wrong."
         if recall >= given["recall_floor"]:

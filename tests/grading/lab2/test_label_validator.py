@@ -178,9 +178,10 @@ def _judge_kinds(answer, kinds, idea=""):
     seen_kinds = [other for number, other in found if number == line]
     lines = given["text"].splitlines()
     seen = f"reported as {seen_kinds[0]!r}" if seen_kinds else "not reported"
-    if not seen_kinds and {(number - 1, other) for number, other in reference(**given)} <= found:
+    compact = "\n".join(text for text in lines if text.strip())
+    if {(number - 1, other) for number, other in reference(**given)} <= found:
         idea = "Lines are numbered from 1, as editors do."
-    elif not seen_kinds and any(not text.strip() for text in lines[:line]) and any(other == kind for _, other in found):
+    elif len(compact.splitlines()) < len(lines) and set(reference(compact, given["num_classes"])) <= found:
         idea = "Blank lines hold no object, but they count: the number is the line's place in the file."
     elif seen_kinds:
         idea = "More than one thing is wrong with this line; the first kind in the docstring's list that fits counts."
