@@ -152,8 +152,8 @@ def _idea(seen: object, right: str | None, names: list[str]) -> str:
         return "Every tensor agrees here; there is nothing to find."
     if seen is None:
         return "Something differs here: is the last tensor, or the only one, ever looked at?"
-    if seen in names:
-        step = names.index(str(seen)) - names.index(right)
+    if isinstance(seen, str) and seen in names:
+        step = names.index(seen) - names.index(right)
         if step == -1:
             return "That is the last tensor that agrees, one before the first that does not."
         if step > 0:
