@@ -150,7 +150,15 @@ def run_check(page, exercise):
     cell.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     wait_until_idle(page)
-    return cell.locator(".jp-OutputArea").inner_text()
+    return table_of(page, exercise).text_content()
+
+
+def table_of(page, exercise):
+    """Return what a check cell shows, scrolled to where it can be seen."""
+    cell = cell_with(page, f'check("{exercise}")')
+    cell.evaluate("cell => cell.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
+    return cell.locator(".jp-OutputArea")
 
 
 def answer_of(course, exercise, folder="solutions"):
@@ -168,9 +176,7 @@ def test_a_student_works_validates_and_hands_in(page, server, course, screenshot
     wait_until_idle(page)
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    table = cell_with(page, f'check("{EXERCISE}")').locator(".jp-OutputArea")
-    table.scroll_into_view_if_needed()
-    assert "waiting for you" in table.inner_text()
+    assert "waiting for you" in table_of(page, EXERCISE).text_content()
     screenshot("02-run-all")
 
     release, solution = answer_of(course, EXERCISE, "labs"), answer_of(course, EXERCISE)
@@ -245,8 +251,7 @@ def test_the_labs_are_readable_in_the_dark(page, server, course, screenshot):
     cell_with(page, "from yolotrt_lab.grading import").locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
     run_check(page, EXERCISE)
-    table = cell_with(page, f'check("{EXERCISE}")').locator(".jp-OutputArea")
-    table.scroll_into_view_if_needed()
+    table = table_of(page, EXERCISE)
     screenshot("11-dark")
     colour = table.locator("td").nth(1).evaluate("cell => getComputedStyle(cell).color")
     red, green, blue = (int(part) for part in colour.strip("rgba()").split(",")[:3])
