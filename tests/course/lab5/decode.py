@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from tests_course_api import right, wrong
 
+from yolotrt_lab.detection.decode import OutputLayout
+from yolotrt_lab.detection.decode import decode as package_decode
 from yolotrt_lab.types import Detections
 
 
@@ -149,6 +151,12 @@ def three_arrays(output, layout, conf_threshold):
     """Returns the parts, not the whole."""
     found = kept(*parts_of(rows_of(output.astype(np.float32), layout), layout), conf_threshold)
     return found.xyxy, found.scores, found.class_ids
+
+
+@wrong(caught_by="test_finds_the_candidates", says="answer of your own")
+def the_packages_own(output, layout, conf_threshold):
+    """Hands the work to the package."""
+    return package_decode(output, layout=OutputLayout(layout), conf_threshold=conf_threshold)[0]
 
 
 @right

@@ -8,6 +8,7 @@ from tests_course_api import right, wrong
 from yolotrt_lab.detection.decode import OutputLayout, decode
 from yolotrt_lab.detection.letterbox import image_xyxy_from_input_xyxy, letterbox
 from yolotrt_lab.detection.nms import class_aware_nms
+from yolotrt_lab.detection.pipeline import Detector, DetectorConfig
 from yolotrt_lab.types import Detections
 
 
@@ -126,6 +127,13 @@ def centred_around_zero(image_bgr, backend, conf_threshold=0.25, iou_threshold=0
     canvas, transform = fit(image_bgr, backend)
     batch = input_of(canvas, backend) * 2 - 1
     return finish(infer(backend, batch.astype(backend.inputs[0].dtype)), transform, conf_threshold, iou_threshold)
+
+
+@wrong(caught_by="test_agrees_with_the_reference", says="answer of your own")
+def the_packages_own(image_bgr, backend, conf_threshold=0.25, iou_threshold=0.7):
+    """Hands the work to the package."""
+    config = DetectorConfig(conf_threshold=conf_threshold, iou_threshold=iou_threshold)
+    return Detector(backend, class_names=backend.class_names, config=config).detect(image_bgr)
 
 
 @right

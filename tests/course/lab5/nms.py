@@ -1,9 +1,11 @@
 """Wrong and right answers to lab5.nms."""
 
+import cv2
 import numpy as np
 import torch
 from tests_course_api import right, wrong
 
+from yolotrt_lab.detection import nms as package
 from yolotrt_lab.detection.boxes import iou_matrix
 
 
@@ -149,6 +151,19 @@ def one_round(xyxy, scores, class_ids, iou_threshold):
 def sorted_only(xyxy, scores, class_ids, iou_threshold):
     """Leaves everything in."""
     return np.argsort(-scores)
+
+
+@wrong(caught_by="test_one_box_for_each_object", says="answer of your own")
+def the_packages_own(xyxy, scores, class_ids, iou_threshold):
+    """Hands the work to the package, class by class."""
+    return package.nms(xyxy + 7680 * class_ids[:, None].astype(np.float32), scores, iou_threshold=iou_threshold)
+
+
+@wrong(caught_by="test_one_box_for_each_object", says="answer of your own")
+def opencvs_own(xyxy, scores, class_ids, iou_threshold):
+    """Hands the work to OpenCV."""
+    boxes = np.concatenate((xyxy[:, :2] + 7680 * class_ids[:, None], xyxy[:, 2:] - xyxy[:, :2]), axis=1)
+    return cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, iou_threshold)
 
 
 @right
