@@ -12,6 +12,8 @@ from pathlib import Path
 c = get_config()  # noqa: F821 -- nbgrader provides it
 
 ROOT = Path(__file__).resolve().parent
+# False for a copy in /etc/jupyter, which tells students' accounts on a hub where the exchange is.
+IS_COURSE = (ROOT / "labs").is_dir()
 OURS = "yolotrt_lab.grading.nbgrader"
 
 # nbgrader calls `alembic`, a program of the same environment, by its bare name.
@@ -26,7 +28,7 @@ c.CourseDirectory.course_id = "yolotrt"
 # Where labs, submissions and feedback change hands. As it comes, a folder of this clone that git ignores: enough for
 # one machine. For a class on JupyterHub set YOLOTRT_EXCHANGE, or write here, the folder that all accounts share:
 # /srv/nbgrader/exchange, made with `install -d -m 777 /srv/nbgrader/exchange`.
-EXCHANGE = Path(os.environ.get("YOLOTRT_EXCHANGE") or ROOT / "course" / "exchange")
+SHARED_EXCHANGE = os.environ.get("YOLOTRT_EXCHANGE", "")
 
 # Time zone of times that nbgrader shows and stamps.
 c.Exchange.timezone = "UTC"
@@ -47,7 +49,9 @@ c.RecordExercises.notebook_seconds = 1800
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
 
-c.CourseDirectory.root = str(ROOT)
+if IS_COURSE:
+    c.CourseDirectory.root = str(ROOT)
+    c.CourseDirectory.db_url = f"sqlite:///{ROOT / 'course' / 'gradebook.db'}"
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "labs"
 c.CourseDirectory.submitted_directory = "course/submitted"
@@ -55,20 +59,23 @@ c.CourseDirectory.autograded_directory = "course/autograded"
 c.CourseDirectory.feedback_directory = "course/feedback"
 # Where `nbgrader generate_solution` writes; its own default, `solution`, is easily taken for `solutions`.
 c.CourseDirectory.solution_directory = "course/generated_solutions"
-c.CourseDirectory.db_url = f"sqlite:///{ROOT / 'course' / 'gradebook.db'}"
 # What a submission may hold, in kilobytes; a student's caches and feedback are passed over.
 c.CourseDirectory.max_file_size = 50_000
 c.CourseDirectory.max_dir_size = 100_000
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".git", ".venv"]
 
-c.Exchange.root = str(EXCHANGE)
-# Students work in labs/: that is where nbgrader's Assignment List finds what they fetched, and fetches to.
-c.Exchange.assignment_dir = str(ROOT / "labs")
-if EXCHANGE == ROOT / "course" / "exchange":
+if SHARED_EXCHANGE:
+    c.Exchange.root = SHARED_EXCHANGE
+elif IS_COURSE:
     # nbgrader wants the exchange to be there. On one machine it is simply made.
-    EXCHANGE.mkdir(parents=True, exist_ok=True)
-    EXCHANGE.chmod(0o777)
-    c.Exchange.cache = str(ROOT / "course" / "exchange" / ".cache")
+    local_exchange = ROOT / "course" / "exchange"
+    local_exchange.mkdir(parents=True, exist_ok=True)
+    local_exchange.chmod(0o777)
+    c.Exchange.root = str(local_exchange)
+    c.Exchange.cache = str(local_exchange / ".cache")
+if IS_COURSE:
+    # Students work in labs/: that is where nbgrader's Assignment List finds what they fetched, and fetches to.
+    c.Exchange.assignment_dir = str(ROOT / "labs")
 
 # --- From solution to release: the same steps as `make notebooks`, and the gradebook ----------------------------------
 
@@ -89,6 +96,7 @@ c.GenerateAssignment.exporter_class = f"{OURS}.release_exporter.ReleaseExporter"
 # labs/ is in git, and generated: without this, nbgrader would skip it and not fill the gradebook.
 c.GenerateAssignment.force = True
 c.ExchangeReleaseAssignment.force = True
+c.ExchangeFactory.release_assignment = f"{OURS}.release_assignment.ReleaseAssignment"
 
 # --- From submission to grade -----------------------------------------------------------------------------------------
 

@@ -41,6 +41,12 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def five(root):
+    """What they hand in, made before anybody works in labs/."""
+    return class_of_five(root)
+
+
+@pytest.fixture(scope="module")
 def run(root):
     """Run a program of the environment in the course's folder, or below it; it must succeed."""
 
@@ -60,8 +66,9 @@ def run(root):
 
 # nbgrader takes seconds to start: where it is not the start that matters, one process runs several commands.
 _SEVERAL = """
-import json, sys
+import contextlib, json, sys
 from pathlib import Path
+from jupyter_core.application import NoStart
 from nbgrader.apps import NbGraderApp
 
 for command in json.loads(sys.argv[1]):
@@ -70,7 +77,8 @@ for command in json.loads(sys.argv[1]):
         continue
     app = NbGraderApp.instance()
     app.initialize(command["arguments"])
-    app.start()
+    with contextlib.suppress(NoStart):  # how the program says that its command has run
+        app.start()
     app.reset()
 """
 
@@ -95,13 +103,13 @@ def released(root, several):
 
 
 @pytest.fixture(scope="module")
-def submitted(root, several, released):
+def submitted(root, several, released, five):
     """Each student hands in from labs/, where the Assignment List looks."""
     path, commands = str(root / "labs" / LAB / f"{LAB}.ipynb"), []
-    for student, (content, _) in class_of_five(root).items():
+    for student, (content, _) in five.items():
         commands += [{"write": path, "text": content}, ("submit", LAB, "--student", student)]
     several(*commands)
-    return list(class_of_five(root))
+    return list(five)
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +144,14 @@ def test_a_student_fetches_what_was_released(root, run, released, tmp_path):
     assert (place / LAB / f"{LAB}.ipynb").is_file()
 
 
-def test_everybodys_score_is_right(root, graded):
-    assert scores(root) == {student: points for student, (_, points) in class_of_five(root).items()}
-    assert "Success" not in graded.stderr  # nothing to cheer: it ran
-    assert "kernel" not in graded.stderr.lower()
+def test_everybodys_score_is_right(root, graded, five):
+    assert scores(root) == {student: points for student, (_, points) in five.items()}
+    assert "kernel" not in graded.stderr.lower()  # nor a word from kernels
 
 
-def test_every_student_can_fetch_a_page(root, several, feedback, submitted):
-    said = several(*(("fetch_feedback", LAB, "--student", student) for student in submitted)).stderr
-    assert said.count(f"Fetched feedback: {root / 'labs' / LAB / 'feedback'}") == len(submitted)
+def test_students_can_fetch_their_pages(root, run, feedback, submitted):
+    """Here all of them work in one account, so one call finds everybody's."""
+    run("nbgrader", "fetch_feedback", LAB)
     pages = sorted((root / "labs" / LAB / "feedback").glob("*/*.html"))
     assert len(pages) == len(submitted)
 

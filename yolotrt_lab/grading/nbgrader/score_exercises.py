@@ -15,13 +15,14 @@ from traitlets import Integer
 from yolotrt_lab.errors import LabError
 from yolotrt_lab.grading.display import html_table
 from yolotrt_lab.grading.nbgrader.answer_errors import why_undefined
+from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.judge_process import judge_in_process
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.grading.nbgrader.rebuilding import is_check, marks_of
 from yolotrt_lab.grading.nbgrader.record_exercises import RUN_KEY, Run
 from yolotrt_lab.grading.nbgrader.release import coursedir_of, exercise_of, node_from
-from yolotrt_lab.grading.nbgrader.stand_ins import has_records
+from yolotrt_lab.grading.nbgrader.stand_ins import has_records, shortcuts_in
 from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
 from yolotrt_lab.grading.suite import load_exercise
 
@@ -70,7 +71,7 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
                 "graded": datetime.now(UTC).isoformat(timespec="seconds"),
                 "unreadable": marks.unreadable,
                 "trouble": unscored,
-                "findings": [finding.to_json() for finding in marks.findings],
+                "findings": [finding.to_json() for finding in (*marks.findings, *_shortcuts(run, results))],
                 "answers": marks.answers,
                 "results": {name: result.to_json() for name, result in results.items()},
             },
@@ -135,6 +136,18 @@ def _trouble(exercise_id: str, reason: str) -> ExerciseResult:
         return ExerciseResult(exercise_id, exercise_id, State.TROUBLE, (), reason)
     tests = tuple(TestResult(test.name, test.title, test.points, passed=False) for test in loaded.tests)
     return ExerciseResult(exercise_id, loaded.exercise.title, State.TROUBLE, tests, reason)
+
+
+def _shortcuts(run: Run | None, results: dict[str, ExerciseResult]) -> list[Finding]:
+    """Return what an instructor should know about calls of functions that would be the whole answer."""
+    if run is None:
+        return []
+    found = {name: shortcuts_in(run.recorded, name) for name in results}
+    return [
+        Finding("shortcut", f"The answer to {name} calls {', '.join(sorted(calls))}.", suspicious=True)
+        for name, calls in found.items()
+        if calls
+    ]
 
 
 def _why_nothing(nb: NotebookNode, exercise_id: str) -> str:

@@ -1,16 +1,19 @@
-"""Write down that an answer gave nothing: it hung, it ended the kernel, or its check raised.
+"""What the grader itself reads and writes among the records of an exercise.
 
-The judge then says so in the exercise's table, and the tests of other cases keep their points.
+Where an answer gave nothing because it hung, ended the kernel or was interrupted, a stand-in says so: the judge then
+says so in the exercise's table, and the tests of other cases keep their points.
 """
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from yolotrt_lab.files import write_json
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.files import read_json, write_json
 from yolotrt_lab.grading.exercise import Exercise
 
-__all__ = ["has_records", "write_stand_ins"]
+__all__ = ["has_records", "shortcuts_in", "write_stand_ins"]
 
 _MESSAGES = {
     "died": ("KernelDied", "the kernel ended while your code ran"),
@@ -21,6 +24,17 @@ _MESSAGES = {
 def has_records(folder: Path, exercise_id: str) -> bool:
     """Whether the kernel wrote anything for an exercise."""
     return any((folder / exercise_id).glob("*/record.json"))
+
+
+def shortcuts_in(folder: Path, exercise_id: str) -> set[str]:
+    """Return the forbidden functions that an answer called on some case."""
+    found = set()
+    for path in (folder / exercise_id).glob("*/record.json"):
+        with contextlib.suppress(InputError):
+            content = read_json(path)
+            if isinstance(content, dict) and content.get("status") == "shortcut":
+                found.add(str(content.get("name"))[:200])
+    return found
 
 
 def write_stand_ins(folder: Path, exercise: Exercise, *, reason: str) -> None:

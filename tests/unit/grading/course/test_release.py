@@ -63,6 +63,15 @@ def test_somebodys_work_in_labs_is_kept_and_not_released(course, sample, root, c
     assert path.read_text() == stub
 
 
+def test_the_exchange_never_gets_what_somebody_wrote_in_labs(course, sample, root):
+    """With nbgrader's own step, which copies labs/ as it is."""
+    result = release_lab(course, sample.LAB)
+    released = (result.exchange / f"{sample.LAB}.ipynb").read_bytes()
+    (root / "labs" / sample.LAB / f"{sample.LAB}.ipynb").write_text(json.dumps(sample.answered(root)))
+    course.run(course.exchange_step("ReleaseAssignment", lab=sample.LAB), doing="Releasing")
+    assert (result.exchange / f"{sample.LAB}.ipynb").read_bytes() == released
+
+
 def test_an_older_release_is_no_work(course, sample, root):
     path = root / "labs" / sample.LAB / f"{sample.LAB}.ipynb"
     path.write_text(path.read_text().replace("a sample", "an old sample"))

@@ -23,6 +23,18 @@ def test_a_shared_exchange(root, monkeypatch, tmp_path):
     assert not (tmp_path / "shared").exists()  # a shared one is made by whoever looks after the machine
 
 
+def test_a_copy_of_the_configuration_for_a_hub(root, tmp_path, monkeypatch):
+    """In /etc/jupyter it tells where the exchange is, and leaves each account its own folders."""
+    monkeypatch.setenv("YOLOTRT_EXCHANGE", str(tmp_path / "shared"))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "nbgrader_config.py").write_text((root / "nbgrader_config.py").read_text())
+    config = open_course(tmp_path / "etc").config
+    assert config.Exchange.root == str(tmp_path / "shared")
+    assert "assignment_dir" not in config.Exchange
+    assert "root" not in config.CourseDirectory
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["nbgrader_config.py"]
+
+
 def test_no_course(tmp_path):
     with pytest.raises(InputError, match="not a course's folder"):
         open_course(tmp_path)

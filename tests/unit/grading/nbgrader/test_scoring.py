@@ -1,6 +1,7 @@
 """From records to trusted outputs, without kernels."""
 
 import json
+import operator
 from types import SimpleNamespace
 
 import pytest
@@ -203,6 +204,15 @@ def test_everything_is_written_down(scored, root, sample):
     assert {name: result["state"] for name, result in kept["results"].items()} == dict.fromkeys(IDS, "passed")
     assert kept["trouble"] == {}
     json.dumps(kept)
+
+
+def test_a_call_of_what_would_be_the_whole_answer_is_noted(scored, root, sample):
+    suite = root / "suite" / "lab0" / "test_double.py"
+    suite.write_text(suite.read_text().replace("seconds=2.0,", 'seconds=2.0, forbidden=("operator.mul",),'))
+    scored((lambda x: operator.mul(2, x), smallest))
+    (finding,) = PrivateFolder(root).student(sample.LAB, "ada").read("grading")["findings"]
+    assert (finding["kind"], finding["suspicious"]) == ("shortcut", True)
+    assert "operator.mul" in finding["text"]
 
 
 class TestJudgeProcess:
