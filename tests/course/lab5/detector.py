@@ -97,7 +97,7 @@ def always_images(image_bgr, backend, conf_threshold=0.25, iou_threshold=0.7):
     return finish(output, transform, conf_threshold, iou_threshold)
 
 
-@wrong(caught_by="test_takes_what_the_engine_needs", says="float16")
+@wrong(caught_by="test_takes_what_the_engine_needs", says="wrong dtype")
 def always_single(image_bgr, backend, conf_threshold=0.25, iou_threshold=0.7):
     """Believes that every engine takes float32."""
     canvas, transform = fit(image_bgr, backend)

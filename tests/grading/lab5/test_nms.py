@@ -342,6 +342,8 @@ def test_best_first(answer):
         seen=f"scores {', '.join(f'{score:.2f}' for score in scores[:5])}{' ...' if len(kept) > 5 else ''}",
         misconception=(
             "They come class by class, or in the order of the input. Whoever takes the first ten wants the best ten."
+            if len(kept) > 1
+            else "There are too few boxes to be in any order."
         ),
     )
 
