@@ -19,7 +19,7 @@ __all__ = ["FeedbackPage", "GradedPart", "render_feedback"]
 
 _STATE_WORDS = {
     State.PASSED: "solved",
-    State.UNFINISHED: "not written",
+    State.UNFINISHED: "waiting for you",  # as `check` calls it
     State.MISSING: "not defined",
     State.TROUBLE: "graded by hand",
 }
@@ -72,7 +72,7 @@ class GradedPart:
         if self.by_hand:
             return "graded by hand"
         if self.result is None:
-            return "not written"
+            return _STATE_WORDS[State.UNFINISHED]
         return _STATE_WORDS.get(self.result.state, "partly solved" if self.result.score else "not solved")
 
     @property
