@@ -43,9 +43,9 @@
 # You should have seen an ONNX export (lab 3) and built engines in three precisions (lab 4). Nothing here needs your own
 # answers from those labs: where a tested function of an earlier lab is needed, it comes from the package.
 #
-# Time: about four hours, 90 points by checks and 10 for a written recommendation. A GPU is welcome and not needed:
-# without one, TensorRT is emulated on the processor, says so, and all that this lab counts (copies, allocations, waits,
-# boxes) is the same.
+# Time: about five and a half hours in three parts, which need not be done on one day; 90 points by checks and 10 for a
+# written recommendation. A GPU is welcome and not needed: without one, TensorRT is emulated on the processor, says so,
+# and all that this lab counts (copies, allocations, waits, boxes) is the same.
 
 # %% [markdown]
 # ## Map of the lab
@@ -172,7 +172,8 @@ reference = open_detector(onnx_paths["FP32"])  # FP32 in ONNX Runtime: what ever
 # | channels | blue, green, red | red, green, blue |
 # | axes | height, width, channel | batch, channel, height, width |
 # | numbers | `uint8`, 0 to 255 | `float32`, 0 to 1 |
-#
+
+# %% [markdown]
 # Three of them are a line of NumPy each (part C). The size is a decision. Stretching makes every gear an ellipse, and
 # the network has never seen elliptic gears. Cropping loses parts. So the image is scaled by *one* factor until it just
 # fits, and what stays free is filled with gray: it is put into a letterbox.
@@ -305,7 +306,8 @@ with using("lab5.letterbox"):
 # letterboxed images of real life do produce: accuracy drops, and nothing in the engine's build log says so. Lab 4 has
 # an exercise that finds this bug. Calibration must see exactly what inference will see.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> why gray 114, and not black?</summary>
 #
 # Because training used it. Any value would do if the network had met it; 114 is close to the mean of natural images,
@@ -324,7 +326,8 @@ with using("lab5.letterbox"):
 # | anchor-based (v3, v5, v7) | `(1, 25200, 85)` | a row: $c_x, c_y, w, h$, objectness, 80 classes | objectness x class |
 # | anchor-free (v8, 11, v5u) | `(1, 84, 8400)` | a **column**: $c_x, c_y, w, h$, 80 classes | class |
 # | end-to-end (v10, 26) | `(1, 300, 6)` | a row: left, top, right, bottom, score, class | as it stands |
-#
+
+# %% [markdown]
 # Boxes are in pixels of the *input*, and all scores have been through their sigmoid. In the first family, the network
 # says two things apart: "there is an object" and "if so, it is a bolt". What we want is both at once:
 #
@@ -434,7 +437,8 @@ for threshold in (0.25, 0.5, 0.51, 0.7):
 # round number such as 300. If a program cannot tell it should ask rather than guess, as `detect_layout` of the package
 # does.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> objectness is 0.3 and the best class 0.6. Is this a detection at threshold
 # 0.25?</summary>
 #
@@ -552,20 +556,22 @@ with using("lab5.nms"):
 # %% [markdown]
 # No threshold gives just the labelled number. Suppression removes duplicates, not mistakes: a bolt that is taken for a
 # bearing as well stays twice, since these are two classes.
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> why do end-to-end heads need no suppression?</summary>
 #
 # They are trained so that only one candidate per object may score high: the loss punishes every second one. The price
 # is paid in training, not at inference, where a step with an unpredictable amount of work disappears. That is worth
 # much on devices that run everything in one graph.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> some exports carry NMS inside the ONNX graph. Why do the labs leave it out?
 # </summary>
 #
 # Its output has a length that depends on the data, which engines handle by copies between device and host or by padding
 # to a maximum; INT8 calibration and layer comparison get harder; and thresholds become constants of the file. With few
-# candidates, suppression on the host takes well under a millisecond, as you will measure in part C.
+# candidates, suppression on the host takes about a millisecond, as you will measure in part B.
 # </details>
 
 # %% [markdown]
@@ -1587,7 +1593,8 @@ with using("lab5.roofline"):
 # | engine | batch | (1, 4 + classes, candidates) | names and types written into the code |
 # | decode, suppress | all candidates | one box per object | thresholds written into the code |
 # | way back | pixels of the input | pixels of the image | forgotten: boxes sit elsewhere |
-#
+
+# %% [markdown]
 # The most expensive row is the second: it looks like a slightly worse model, and who would suspect the colours?
 
 # %% tags=["demonstration"]
@@ -1672,7 +1679,8 @@ with using("lab5.detector"):
 # This is what lower precision does: clear objects stay where they were to a fraction of a pixel, and among the doubtful
 # boxes with scores around 0.3 some come and others go. Whether that is better or worse cannot be seen in one image. It
 # takes labels, and many images.
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> an engine matches only 60 % of the boxes. If scores are ignored it is 99 %,
 # if places are ignored still 60 %. What do you suspect?</summary>
 #
@@ -1856,7 +1864,8 @@ with using("lab5.pareto"):
 # This is the picture to show to somebody who has to decide. What is dominated can be dropped without regret. What is
 # undecided needs either more images or a modest sentence. And what is on the front is a *choice*, for which the plot
 # has no answer, because it does not know what a missed bolt costs.
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> somebody reports "INT8 loses 0.4 % mAP" from 100 images. What do you ask?
 # </summary>
 #
@@ -1864,7 +1873,8 @@ with using("lab5.pareto"):
 # saw no loss; one of more than so much is ruled out". And which images calibrated the engine: if they are among the
 # test images, the number is too good.
 # </details>
-#
+
+# %% [markdown]
 # <details><summary><b>Check yourself:</b> 48 images leave a difference open. How many would settle it?</summary>
 #
 # The width of an interval shrinks with the square root of the number of images. To halve it takes about four times as
@@ -1940,15 +1950,13 @@ for engine in engines.values():
 # - written suppression that agrees with torchvision's and runs no Python per pair, shown by counting lines, not seconds;
 # - put one detector around every engine, so that what differs is the engine's doing, and held each engine against FP32
 #   in ONNX Runtime by the tolerance of the precision that really ran;
-#
 # - a buffer class that allocates once, copies asynchronously through pinned memory and waits once, and the list of calls
 #   that proves it;
 # - two frames under way at any time, and a model that shows which row of the machine is the bottleneck;
 # - the share of each stage, and Amdahl's bound on what a faster engine can bring;
 # - a rule for choosing a batch that includes the tail and the filling, and the experience that it does not carry over
 #   from machine to machine;
-# - the hot layers of an engine, and the roof that says how far each is from the possible.
-#
+# - the hot layers of an engine, and the roof that says how far each is from the possible;
 # - measured precision against speed in turns, compared *differences* on the same images, and told engines that are
 #   beaten from engines that only look so.
 #
