@@ -688,17 +688,6 @@ if platform.kind == "emulated":
 # cycle as FP16 ones. A detector that spends its time in convolutions gains from both, if its numbers survive. In this
 # part you learn to make them survive, and to notice when they did not.
 
-# %% [markdown]
-# | Section | Exercise | Tier | Minutes | Points |
-# |---|---|---|---|---|
-# | B1 Eight bits by hand | `lab4.quantize_error` | core | 20 | 6 |
-# | B2 How much information a cut costs | `lab4.kl_threshold` | core | 30 | 7 |
-# | B3 A fixed share | `lab4.percentile_threshold` | core | 10 | 3 |
-# | B4 TensorRT's own calibrator | `lab4.int8_calibrator` | core | 25 | 7 |
-# | B5 Calibrate on what the network will see | `lab4.calibration_bug` | core | 20 | 5 |
-# | B6 Quantization written into the graph | `lab4.qdq_graph` | core | 30 | 9 |
-# | B7 Spend precision where it counts | `lab4.sensitive_layers` | stretch | 15 | 5 |
-
 # %%
 from cuda.bindings import runtime as cudart
 
