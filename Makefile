@@ -17,8 +17,9 @@ help: ## Show this list
 setup: ## Make .venv with the locked packages and check the system packages
 	@bash scripts/setup.sh
 
-demo: setup ## Take a YOLO from data to verified INT8 engine and show the evidence (DATASET=parts or bccd)
+demo: setup ## Take a YOLO from data to verified INT8 engine, then grade a sample class (DATASET=parts or bccd)
 	@$(PYTHON) -m yolotrt_lab.cli.main demo --dataset "$(DATASET)" $(ARGS)
+	@$(PYTHON) -m yolotrt_lab.cli.main course sample-class lab1 --output runs/class
 
 test: setup ## Run the tests with coverage
 	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered $(ARGS)

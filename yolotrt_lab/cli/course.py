@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     )
     for command in (release, collect, grade, feedback, export, status):
         course.command()(command)
+    course.command("sample-class")(sample_class)
     app.add_typer(course)
 
 
@@ -201,6 +202,35 @@ def status(labs: LabsArgument = None, course: CourseOption = None, as_json: Json
     if labs:
         human += [part for item in result for part in _students_text(item)]
     emit({"labs": [_plain(asdict(item)) for item in result]}, as_json=as_json, human=human)
+
+
+def sample_class(
+    lab: Annotated[str, typer.Argument(help="A lab: `lab1`, or its full name.")] = "lab1",
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder for the class; replaced.")] = Path(
+        "runs/class"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Grade a class of five made-up students, in a course of its own, to see the grader at work.
+
+    One has everything right, one half of it, one everything wrong; one hands in a notebook that was cut off, and one
+    edited the check cells. Your own gradebook is not touched.
+
+    **Examples**
+
+    `yolotrt course sample-class lab1`
+    """
+    from yolotrt_lab.grading.course.sample_class import grade_sample_class
+
+    with progress_bar(f"Grading five submissions of {lab}") as on_progress:
+        result = grade_sample_class(lab, output, on_progress=on_progress)
+    rows = [(student, what, f"{score:g} / {points:g}", state) for student, what, score, points, state in result.rows()]
+    human: list[Table | str] = [table(f"A class on {result.lab}", ("student", "handed in", "points", "state"), rows)]
+    findings = ((grade.student, finding.text) for grade in result.grades.students for finding in grade.findings)
+    human += [f"{student}: {text}" for student, text in list(findings)[:6]]
+    human += [f"Gradebook: {result.gradebook}", f"A feedback page: {result.pages.get('cleo', 'none')}"]
+    content = {"lab": result.lab, "students": rows, "pages": result.pages, "gradebook": result.gradebook}
+    emit(_plain(content), as_json=as_json, human=human)
 
 
 def _released(opened: Course, labs: list[str] | None) -> list[str]:
