@@ -7,9 +7,12 @@ for each exercise, where there are some.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from yolotrt_lab.grading.course.release import release_lab
 from yolotrt_lab.grading.course.session import Course, open_course
 from yolotrt_lab.grading.nbgrader.rebuilding import answer_cells, is_check, marks_of
 from yolotrt_lab.grading.nbgrader.release import exercise_of, read_notebook, release_from_solution
+from yolotrt_lab.grading.notebook import WORKSPACE_VARIABLE
 from yolotrt_lab.grading.suite import load_exercise
 from yolotrt_lab.types import ProgressCallback
 
@@ -93,7 +97,8 @@ def grade_sample_class(
         folder = course.folder("submitted", name, student)
         folder.mkdir(parents=True)
         (folder / f"{name}.ipynb").write_text(content, encoding="utf-8")
-    grades = grade_lab(course, name, on_progress=on_progress)
+    with _workspace_of(source):
+        grades = grade_lab(course, name, on_progress=on_progress)
     feedback = make_feedback(course, name, release=False)
     path, _ = export_grades(course)
     return ClassResult(name, course.root, grades, feedback.pages, path)
@@ -135,6 +140,19 @@ def _course_in(output: Path, source: Path, lab: str) -> Course:
         if (source / folder / lab).is_dir():
             shutil.copytree(source / folder / lab, output / folder / lab)
     return open_course(output)
+
+
+@contextlib.contextmanager
+def _workspace_of(source: Path) -> Iterator[None]:
+    """Let the labs use the data and models that are there already, rather than make them again for five students."""
+    if os.environ.get(WORKSPACE_VARIABLE):
+        yield
+        return
+    os.environ[WORKSPACE_VARIABLE] = str(source / "runs" / "labs")
+    try:
+        yield
+    finally:
+        del os.environ[WORKSPACE_VARIABLE]
 
 
 def _answered(release: NotebookNode, texts: dict[str, str]) -> NotebookNode:

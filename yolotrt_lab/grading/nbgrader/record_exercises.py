@@ -33,6 +33,7 @@ RUN_KEY = "yolotrt_run"
 """Where the run's outcome is in nbconvert's resources."""
 
 _MARGIN_S = 30
+_LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
 
 
 @dataclass
@@ -146,9 +147,10 @@ class RecordExercises(Execute):  # type: ignore[misc]
     def _kernel_manager(self, folder: Path) -> Any:
         """Return a manager that talks to its kernel through sockets in a folder of ours, not through the network."""
         manager = self.create_kernel_manager()
-        manager.transport = "ipc"
         manager.connection_file = str(folder / "kernel.json")
-        manager.ip = str(folder / "k")  # short: the system allows 107 bytes
+        sockets = str(folder / "k")
+        if len(os.fsencode(sockets)) <= _LONGEST_SOCKET:
+            manager.transport, manager.ip = "ipc", sockets
         return manager
 
     def _note_error(self, nb: NotebookNode, run: Run, index: int) -> None:

@@ -1,5 +1,6 @@
 """Trouble that is not the student's: found before any answer ran, tried again, and never a score."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,12 @@ def test_no_more_restarts_than_allowed(run, step, root, sample, monkeypatch):
     outcome, notebook = run(sample.answered(root))
     checks = [index for index, cell in enumerate(notebook.cells) if cell.source.startswith("check(")]
     assert outcome.ended == {3: "died", **dict.fromkeys(checks, "died")}
+
+
+@pytest.mark.parametrize(("length", "transport"), [(20, "ipc"), (150, "tcp")])
+def test_sockets_are_files_where_their_names_are_short_enough(step, tmp_path, length, transport):
+    step.nb = node_from({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    assert step._kernel_manager(Path("/" + "x" * length)).transport == transport
 
 
 def test_a_check_may_take_as_long_as_its_calls(step, root, sample):
