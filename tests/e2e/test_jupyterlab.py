@@ -197,7 +197,7 @@ def test_a_student_works_validates_and_hands_in(page, server, course, screenshot
     page.keyboard.press("Control+s")
     page.locator(".jp-Toolbar").get_by_text("Validate", exact=True).click()
     dialog = page.locator(".jp-Dialog")
-    dialog.get_by_text("Validation Results").wait_for()
+    dialog.get_by_text("Validation Results").wait_for(timeout=300_000)
     assert f'check("{EXERCISE}")' not in dialog.inner_text()
     assert 'check("lab1.' in dialog.inner_text()
     screenshot("05-validated")
