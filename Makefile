@@ -21,8 +21,8 @@ demo: setup ## Take a YOLO from data to verified INT8 engine, then grade a sampl
 	@$(PYTHON) -m yolotrt_lab.cli.main demo --dataset "$(DATASET)" $(ARGS)
 	@$(PYTHON) -m yolotrt_lab.cli.main course sample-class lab1 --output runs/class
 
-test: setup ## Run the tests with coverage
-	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+test: setup ## Run the tests with coverage, on all cores
+	@$(PYTHON) -m pytest -n logical --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: setup ## Check style, types and that no notebook holds outputs
 	@$(PYTHON) -m ruff check .
