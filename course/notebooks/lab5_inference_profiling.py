@@ -1920,14 +1920,14 @@ for engine in engines.values():
 # the audit; FP32 nowhere. The evidence comes from an office computer that imitates a graphics card. Its accuracies and
 # the *ratios* between engines count; its milliseconds do not, and have to be measured where the detector will run.
 #
-# **Sorting line.** What counts is the slowest frame, not the average one. INT8 at 640 took 0.41 of FP32's time (95 %
-# interval 0.40 to 0.42). On 48 labelled images its accuracy (mAP, from 0 to 1) differed by -0.007 to +0.003, so a loss
+# **Sorting line.** What counts is the slowest frame, not the average one. INT8 at 640 took 0.45 of FP32's time (95 %
+# interval 0.40 to 0.49). On 48 labelled images its accuracy (mAP, from 0 to 1) differed by -0.009 to +0.002, so a loss
 # of more than 0.01 is ruled out, a smaller one is not. At 512 pixels it would be faster still, but certainly loses
 # about 0.04, at 200 euros per missed part. Before signing: a day of recorded frames on the line's own PC. If the slowest
 # frame in a thousand takes more than 30 ms there, or more parts are missed than with FP32, I take FP16 at 640, whose
 # accuracy nobody could tell from FP32's.
 #
-# **Scanner.** Energy follows the work that is done, so few pixels and low precision: INT8 at 512 took 0.27 of the time of
+# **Scanner.** Energy follows the work that is done, so few pixels and low precision: INT8 at 512 took 0.30 of the time of
 # FP32 at 640. A single part fills the picture, so the loss at 512, which small parts cause, should matter less, and the
 # worker sees mistakes. "Should" has to be shown: 200 photographs taken with the scanner. If more than one part in fifty
 # is missed, INT8 at 640. Battery and heat can only be measured on the device. FP32 at 512 is out everywhere: INT8 at 640
