@@ -3,6 +3,7 @@
 Set YOLOTRT_SCREENSHOTS to a folder to keep what the browser showed.
 """
 
+import contextlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -71,7 +73,12 @@ def server(course, environment):
     log = (course.parent / f"{course.name}.log").open("wb")
     with log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options], cwd=course, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "jupyterlab", *options],
+            cwd=course,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             wait_for(address, process)
@@ -79,6 +86,15 @@ def server(course, environment):
         finally:
             process.terminate()
             process.wait(timeout=60)
+            end_kernels_of(environment)
+
+
+def end_kernels_of(environment):
+    """A kernel that was about to start when JupyterLab ended would live on."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if environment["JUPYTER_DATA_DIR"] in " ".join(process.cmdline()):
+                process.kill()
 
 
 def wait_for(address, process):
