@@ -166,8 +166,10 @@ def _stacked(
                 axes.text(left + width / 2, position, f"{time_ms:.3g}", ha="center", va="center", fontsize=10,
                           color=ink_on(color))  # fmt: skip
             left += width
-        axes.annotate(f"{sum(stages.values()):.3g} ms", (left, position), xytext=(6, 0), textcoords="offset points", va="center",
-                      fontsize=10, color=INK)  # fmt: skip
+        total = f"{sum(stages.values()):.3g} ms"
+        axes.annotate(
+            total, (left, position), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10, color=INK
+        )
     axes.set_xlim(0, 1.14 * longest)
     axes.set_yticks(range(len(stages_ms)), [escaped(name) for name in stages_ms], fontsize=11)
     axes.set_ylim(len(stages_ms) - 0.5, -0.5)
