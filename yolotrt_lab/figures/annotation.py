@@ -19,7 +19,7 @@ from yolotrt_lab.types import Array, ImageArray
 __all__ = ["Outline", "Panel", "box_notations", "class_color", "class_shares", "labelled_panels", "outlines"]
 
 _MARK = "#D55E00"
-_MOST_NAMES = 14
+_MOST_NAMES = 16
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def box_notations(image_bgr: ImageArray, xyxy: tuple[float, float, float, float]
     figure = new_figure(width=10, height=10 / 3 * height / width + 0.9)
     titles = (
         ("YOLO: centre and size, in shares", " ".join(f"{value:.4f}" for value in shares)),
-        ("VOC: two corners, in pixels", f"{left:g} {top:g} {right:g} {bottom:g}"),
-        ("COCO: corner and size, in pixels", f"{left:g} {top:g} {box_width:g} {box_height:g}"),
+        ("VOC: two corners, in pixels", _pixels(left, top, right, bottom)),
+        ("COCO: corner and size, in pixels", _pixels(left, top, box_width, box_height)),
     )
     all_axes = list(figure.subplots(1, 3))
     for axes, (title, numbers) in zip(all_axes, titles, strict=True):
@@ -165,6 +165,11 @@ def box_notations(image_bgr: ImageArray, xyxy: tuple[float, float, float, float]
     _lengths(all_axes[0], xyxy, at=center)
     _lengths(all_axes[2], xyxy, at=(left, top))
     return figure
+
+
+def _pixels(*values: float) -> str:
+    """Return numbers with one decimal where they have one: labels rounded to six digits are off by a thousandth."""
+    return " ".join(f"{round(value, 1):g}" for value in values)
 
 
 def _points(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -208,11 +213,11 @@ def class_shares(
         offset = (number - (len(counts) - 1) / 2) * thick
         axes.bar(places + offset, np.asarray(values) / totals, width=thick * 0.92, color=colors[name], label=name)
         axes.axhline(fractions[name], color=colors[name], linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xticks(
-        places, [escaped(f"{name}\n{total} objects") for name, total in zip(class_names, totals, strict=True)]
-    )
+    axes.set_xticks(places, [escaped(f"{name}\n({total})") for name, total in zip(class_names, totals, strict=True)])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    finish_axes(axes, title="Who got what (dashed: the fair share)", ylabel="Share of the class's objects")
+    finish_axes(
+        axes, title="Who got what (dashed: the fair share; in brackets: objects)", ylabel="Share of the class's objects"
+    )
     axes.legend(fontsize=10, frameon=False, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.tick_params(axis="x", colors=GREY, labelcolor=INK)
     return figure

@@ -89,7 +89,7 @@ def average_precision_curve(is_true: Sequence[bool] | Array, positives: int, *, 
     values = np.append(envelope, 0.0)[place]
     figure = new_figure(height=4.2)
     axes = figure.add_subplot()
-    axes.fill_between(samples, values, color=_GREEN, alpha=0.14, linewidth=0)
+    axes.fill_between(samples, values, step="pre", color=_GREEN, alpha=0.14, linewidth=0)
     axes.plot(recall, precision, color=GREY, linewidth=1.2, label="precision after each detection")
     axes.plot(recall, envelope, color=_BLUE, linewidth=2, label="best precision at this recall or more")
     axes.plot(samples, values, ".", color=_GREEN, markersize=5, label=f"101 samples, mean {values.mean():.3f} = AP")
@@ -194,16 +194,17 @@ def operating_points(
         axes.plot(np.asarray(thresholds)[order], np.asarray(values)[order], color=color, linewidth=2, label=name)
         if name in floors:
             axes.axhline(floors[name], color=color, linewidth=1.2, linestyle=(0, (4, 3)))
-            axes.text(
-                0.005, floors[name] + 0.012, f"{name} floor {floors[name]:g}", fontsize=9, color=color, va="bottom"
-            )
+            axes.annotate(
+                f"{name} floor\n{floors[name]:g}", (1, floors[name]), xytext=(6, 0), textcoords="offset points",
+                fontsize=10, color=color, va="center", annotation_clip=False,
+            )  # fmt: skip
     for number, (name, threshold) in enumerate(chosen.items()):
         _mark_threshold(axes, name, threshold, level=number)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.16)
     axes.set_yticks(np.linspace(0, 1, 6))
     finish_axes(axes, xlabel="Confidence threshold", ylabel="Share", grid="both")
-    axes.legend(fontsize=10, frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0.0, 0.02))
+    axes.legend(fontsize=10, frameon=False, labelcolor=INK, loc="lower center", bbox_to_anchor=(0.4, 0.0))
     return figure
 
 

@@ -90,7 +90,7 @@ def test_operating_points_show_floors_and_choices():
     figure = operating_points(cuts, cuts, 1 - cuts, floors={"recall": 0.7}, chosen={"safety": 0.3, "search": 0.8})
     (axes,) = figure.axes
     words = [text.get_text().strip() for text in axes.texts]
-    assert words == ["recall floor 0.7", "safety: 0.30", "search: 0.80"]
+    assert words == ["recall floor\n0.7", "safety: 0.30", "search: 0.80"]
     assert labels(axes) == ["precision", "recall"]
 
 
