@@ -1428,7 +1428,7 @@ with using("lab5.hot_layers"):
     display(hot_layer_bars(bars, [short[name] for name in hot], share=0.5, platform=where))
 
 # %% [markdown]
-# A handful of layers take half of the time; a hundred others share the rest. Those few are where another precision,
+# A dozen layers take half of the time; over a hundred others share the rest. Those few are where another precision,
 # another kernel, or a smaller head pays. But how much *could* a layer gain? That is the last question.
 
 # %% [markdown]
