@@ -122,7 +122,6 @@ class Value:
 
     def item(self, key: str | int) -> Value:
         """Return the entry of a dict or list, with the same accessors."""
-        value = self.output
         if isinstance(key, int):
             entries = self.list()
             if not -len(entries) <= key < len(entries):
