@@ -75,33 +75,32 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import ProgressBar, display
 
-from yolotrt_lab.figures import annotation
-from yolotrt_lab.figures import average_precision as ap_figures
-from yolotrt_lab.figures.annotation import Panel, labelled_panels, outlines
-from yolotrt_lab.grading import check, using, workspace
-
-plt.switch_backend("inline")  # figures appear below their cells
-
-# %%
 from yolotrt_lab.data.contact_sheet import dataset_sheet
 from yolotrt_lab.data.datasets import load_dataset
 from yolotrt_lab.data.images import read_image, write_image
 from yolotrt_lab.data.labels import read_labeled_image
 from yolotrt_lab.data.parts import CLASS_NAMES, MIN_VISIBLE, draw_part_image, generate_parts
 from yolotrt_lab.data.split import fingerprint
+
+# %%
 from yolotrt_lab.data.statistics import dataset_statistics, plot_statistics
 from yolotrt_lab.detection.boxes import iou_matrix, xyxy_from_cxcywh
 from yolotrt_lab.detection.letterbox import letterbox
 from yolotrt_lab.detection.pipeline import DetectorConfig
 from yolotrt_lab.evaluation.average_precision import GroundTruth, evaluate_detections
-
-# %%
 from yolotrt_lab.export.onnx_export import export_onnx
+from yolotrt_lab.figures import annotation
+from yolotrt_lab.figures import average_precision as ap_figures
+from yolotrt_lab.figures.annotation import Panel, labelled_panels, outlines
+from yolotrt_lab.grading import check, using, workspace
 from yolotrt_lab.runtimes.accuracy import detect_split
 from yolotrt_lab.runtimes.detector import open_detector
 from yolotrt_lab.system import usable_cores
 from yolotrt_lab.training import TrainConfig, plot_training, train
 from yolotrt_lab.types import Detections
+
+# %% tags=["demonstration"]
+plt.switch_backend("inline")  # figures appear below their cells
 
 # %% [markdown]
 # # Part A · Data
@@ -1315,7 +1314,7 @@ with using("lab2.augmentation_readout"):
 #
 # Choose settings, train, and hand in an ONNX file that sees through the dust. It is examined on pictures of station B
 # that nobody has seen: **mAP50 of at least 0.38**. The base checkpoint gets about 0.2. 500 picture visits (96 pictures,
-# five epochs) are enough if the settings are right, and take less than a minute on two cores. You may train as often as
+# five epochs) are enough if the settings are right, and take about a minute on two cores. You may train as often as
 # you like.
 #
 # The file `station_b.onnx` lies beside this notebook; it is handed in together with it. Nothing else of the training is.
@@ -1421,17 +1420,18 @@ with using("lab2.fine_tune"):
     display(labelled_panels(panels, columns=2))
 
 # %% [markdown]
-# <details><summary>Stretch, ungraded: set the learning rate a hundred times smaller than yours, predict, train again.</summary>
+# <details><summary>Stretch, ungraded: how much of the gain was learned, and how much merely observed?</summary>
 #
-# With steps that small the weights stand still: nothing is learned by gradient. Yet most of the gain is there. What has
-# changed is what is *observed*: the running statistics of batch normalisation, which had expected clear air. It is a
-# method of its own, adaptive batch normalisation (Li et al. 2016), needs no labels at all, and is the first thing to try
-# when only the light or the camera has changed.
+# In training mode batch normalisation re-estimates its statistics, even if no weight ever changes. We showed station B's
+# 96 training pictures to the base checkpoint that way, without labels and without one gradient step. Its mAP50 on the
+# validation pictures went from 0.245 to 0.39 after one pass and 0.49 after five; the fine-tuned network has 0.53. So most
+# of the gain needs no labels at all. It is a method of its own, adaptive batch normalisation (Li et al. 2016), and the
+# first thing to try when only the light or the camera has changed. Can you do it in ten lines of PyTorch?
 # </details>
 #
 # <details><summary>Expert, ungraded: can it be done without any training?</summary>
 #
-# The veil is known, so it can be taken off: $\text{scene} = (\text{picture} - (1 - t) \cdot \text{veil}) / t$. These are two nodes, Mul and Add, in
+# The veil is known, so it can be taken off: scene = (picture - (1 - t) veil) / t. These are two nodes, Mul and Add, in
 # front of the base checkpoint's ONNX graph (lab 3 teaches how), and the result passes the check. Physics first, then
 # data. But the dust will be thicker next month, and then the constants are wrong, while a new hundred pictures are not.
 # </details>
