@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("class"), pytest.mark.timeout(900)]
 
 _PATH = Path(__file__).parents[1] / "sample_course" / "sample_course.py"
 _SPEC = importlib.util.spec_from_file_location("sample_course", _PATH)
@@ -159,7 +159,7 @@ def test_students_can_fetch_their_pages(root, run, feedback, submitted):
 def test_no_page_tells_hidden_tests_or_other_students(root, feedback, submitted):
     for student in submitted:
         text = (root / "course" / "feedback" / student / LAB / f"{LAB}.html").read_text()
-        for secret in (f"-{sample.HIDDEN_MARK // 100}", "rng.integers", "def test_", "2 * x\n    ###"):
+        for secret in (f"-{sample.HIDDEN_MARK}", "rng.integers", "def test_", "2 * x\n    ###"):
             assert secret not in text
         assert not [other for other in submitted if other != student and f">{other}<" in text]
 

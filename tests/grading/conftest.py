@@ -1,6 +1,8 @@
 """Run plainly, `pytest tests/grading` judges the reference solutions of the labs' notebooks."""
 
+import contextlib
 import importlib.util
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -15,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 SEED = 20_261_120
 
 
+@cache
 def _solutions():
     path = ROOT / "tests" / "course" / "lab_solutions.py"
+    sys.path.insert(0, str(path.parent))  # the files that make what a lab hands in import it by name
     spec = importlib.util.spec_from_file_location("yolotrt_solutions", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -27,8 +31,10 @@ def _solutions():
 def _recorded(exercise_id: str) -> Path:
     folder = Path(_FOLDER.name)
     loaded = load_exercise(exercise_id)
-    namespace = _solutions().solution_namespace(loaded.exercise.lab)
-    record(loaded, namespace.get(loaded.exercise.answer, MISSING), folder=folder, hidden_seed=SEED)
+    solutions = _solutions()
+    namespace = solutions.solution_namespace(loaded.exercise.lab)
+    with contextlib.chdir(solutions.handed_in(loaded.exercise.lab)):
+        record(loaded, namespace.get(loaded.exercise.answer, MISSING), folder=folder, hidden_seed=SEED)
     return folder
 
 

@@ -89,7 +89,7 @@ EXERCISE = Exercise(
 
 def inputs(case, rng):
     if case == "negative":
-        return {{"x": -{HIDDEN_MARK} - int(rng.integers(1, 1000))}}
+        return {{"x": -{HIDDEN_MARK}000 - int(rng.integers(1, 1000))}}
     return {{"x": int(rng.integers(1, 10)) * (1 if case == "small" else 1000)}}
 
 
