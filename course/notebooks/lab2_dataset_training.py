@@ -383,11 +383,12 @@ print(f"At 3 pixels: mAP50 {ceiling['mAP50'][3]:.3f}, mAP50-95 {ceiling['mAP50-9
 # %% [markdown]
 # ## 3 · What real labels say
 #
-# BCCD is a small public data set of blood cells: 364 microscope pictures, 4,888 boxes, used in hundreds of tutorials. It
+# BCCD is a small public data set of blood cells: 364 microscope pictures, 4,888 boxes, used in many tutorials. It
 # holds two boxes without any area, a click where a drag was meant, and eight cells that were annotated twice, seven of
 # them with the second box shifted by exactly two pixels: copied and pasted. None of that raises an error in training.
-# A box without area makes a loss of 0 / 0 or is dropped in silence; a doubled object teaches the network to report one
-# thing twice, and counts as a miss for ever after, because it reports it once.
+# A box without area is dropped in silence or makes a loss of 0 / 0, as the tool will have it. A doubled object teaches
+# the network to report one thing twice, and in the test set it counts as a miss for ever after, because a good detector
+# reports it once.
 #
 # ### Predict
 #
@@ -699,7 +700,7 @@ with using("lab2.stratified_split"):
 # ## 5 · What the network sees
 #
 # A network has an input of fixed size; pictures come in all shapes. Squeezing a picture of 640 x 480 into 320 x 320 would
-# teach the network that everything is a third narrower than it is. So YOLO *letterboxes*: scale by the smaller of the two
+# teach the network that everything is a quarter narrower than it is. So YOLO *letterboxes*: scale by the smaller of the two
 # ratios, put the picture into the middle, fill the rest with gray 114:
 #
 # $$s = \min\left(\frac{H_\text{in}}{H}, \frac{W_\text{in}}{W}\right), \qquad x_\text{in} = s_x\, x + p_x, \qquad y_\text{in} = s_y\, y + p_y$$
