@@ -28,7 +28,7 @@ class Outcome:
     trouble: str = ""
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps plugins in sets
 class JudgePlugin:
     """Gives `answer` (one case) and `answers` (all cases) to the tests of exercises.
 
