@@ -40,7 +40,7 @@
 # %% [markdown]
 # ## Before you start
 #
-# You should have seen an ONNX export (lab 3) and built engines in three precisions (lab 4). Nothing here needs your own
+# **Prerequisites.** You should have seen an ONNX export (lab 3) and built engines in three precisions (lab 4). Nothing here needs your own
 # answers from those labs: where a tested function of an earlier lab is needed, it comes from the package.
 #
 # Time: about five and a half hours in three parts, which need not be done on one day; 90 points by checks and 10 for a
@@ -73,50 +73,47 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
+from yolotrt_lab.engines.platform import activate
+from yolotrt_lab.grading import check, using, workspace
+from yolotrt_lab.system import usable_cores
+from yolotrt_lab.types import Detections, Precision
+
+plt.show()  # from here on, figures appear below their cells
+platform = activate()
+
+# %%
 from yolotrt_lab.data.datasets import prepare_dataset
 from yolotrt_lab.data.images import read_image
 from yolotrt_lab.data.labels import read_labels
 from yolotrt_lab.data.parts import draw_part_image
 from yolotrt_lab.detection.boxes import iou_matrix
 from yolotrt_lab.detection.decode import OutputLayout, decode
-from yolotrt_lab.detection.letterbox import (
-    LetterboxTransform,
-    image_xyxy_from_input_xyxy,
-    input_xyxy_from_image_xyxy,
-    letterbox,
-)
+from yolotrt_lab.detection.letterbox import LetterboxTransform, image_xyxy_from_input_xyxy, input_xyxy_from_image_xyxy
+from yolotrt_lab.detection.letterbox import letterbox
 from yolotrt_lab.detection.nms import class_aware_nms
-from yolotrt_lab.engines.build import EngineOptions, build_engine
-from yolotrt_lab.engines.platform import activate
 from yolotrt_lab.evaluation.average_precision import evaluate_detections
 from yolotrt_lab.evaluation.tolerance import TOLERANCES, compare_detections
+
+# %%
+from yolotrt_lab.engines.build import EngineOptions, build_engine
 from yolotrt_lab.export.onnx_export import export_onnx
-from yolotrt_lab.figures.dominance import difference_cloud, verdict_plot
-from yolotrt_lab.figures.letterboxing import input_planes, letterbox_panels, ways_back
-from yolotrt_lab.figures.suppression import (
-    SuppressionStep,
-    candidates_by_score,
-    overlap_table,
-    score_maps,
-    suppression_steps,
-)
-from yolotrt_lab.grading import check, using, workspace
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.calibration_images import ImageBatches
 from yolotrt_lab.precision.fp16 import convert_to_fp16
 from yolotrt_lab.precision.qdq import quantize_onnx
 from yolotrt_lab.profiling.interleave import measure_interleaved
-from yolotrt_lab.report.plots.examples import ExampleImage, example_grid
-from yolotrt_lab.report.plots.tradeoff import TradeoffPoint, precision_speed
-from yolotrt_lab.report.schema import PlatformInfo
 from yolotrt_lab.runtimes.accuracy import MAP_CONFIG, detect_split
 from yolotrt_lab.runtimes.detector import detector_from_runtime, open_detector
 from yolotrt_lab.runtimes.open import open_runtime
-from yolotrt_lab.system import usable_cores
-from yolotrt_lab.types import Detections, Precision
 
-plt.show()  # from here on, figures appear below their cells
-platform = activate()
+# %%
+from yolotrt_lab.figures.dominance import difference_cloud, verdict_plot
+from yolotrt_lab.figures.letterboxing import input_planes, letterbox_panels, ways_back
+from yolotrt_lab.figures.suppression import SuppressionStep, candidates_by_score, overlap_table
+from yolotrt_lab.figures.suppression import score_maps, suppression_steps
+from yolotrt_lab.report.plots.examples import ExampleImage, example_grid
+from yolotrt_lab.report.plots.tradeoff import TradeoffPoint, precision_speed
+from yolotrt_lab.report.schema import PlatformInfo
 
 # %% [markdown]
 # # Part A · From image to boxes
