@@ -4,6 +4,8 @@ It is really trained, with the solution's own settings, by the notebook's own fu
 and kept in `runs/` (which Git ignores) until the solution, the package or the pictures change.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,11 +33,21 @@ def make_artifacts(folder: Path) -> tuple[Path, ...]:
     kept = _CACHE / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     solution = solution_namespace("lab2")
     name = solution["fine_tuned_model"]()
-    if not (kept / name).is_file():
-        _train(solution, kept / name)
+    with _only_one():
+        if not (kept / name).is_file():
+            _train(solution, kept / name)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(kept / name, folder / name)
     return (folder / name,)
+
+
+@contextlib.contextmanager
+def _only_one():
+    """Let one process train, and the others wait for what it makes."""
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _train(solution: dict, target: Path) -> None:
