@@ -155,6 +155,7 @@ def make_engines(size):
     return onnx, engines
 
 
+# %% tags=["demonstration"]
 onnx_paths, engine_paths = make_engines(640)
 reference = open_detector(onnx_paths["FP32"])  # FP32 in ONNX Runtime: what everything is compared with
 
@@ -703,6 +704,7 @@ for name, memory in device.items():
     context.set_tensor_address(name, int(memory))
 
 
+# %% tags=["demonstration"]
 def run_by_hand(frame, *, copy_in=True, too_early=None, wait=True):
     """Run one frame; the switches are mistakes."""
     host["images"][:] = frame
@@ -1120,6 +1122,7 @@ def five_stages(image):
     return 1e3 * np.diff(stamps)
 
 
+# %% tags=["demonstration"]
 context.set_tensor_address("output0", int(device["output0"]))
 context.set_tensor_address("images", int(device["images"]))
 photos = [read_image(path) for path in dataset.images("test")[:24]]
@@ -1760,6 +1763,7 @@ chosen_rounds = rng.integers(0, ROUNDS, (150, ROUNDS))
 chosen_images = rng.integers(0, 48, (150, 48))
 
 
+# %% tags=["demonstration"]
 def map_of(split, chosen):
     """Return the mAP50-95 on the chosen images."""
     truths, found = [split.ground_truth[i] for i in chosen], [split.detections[i] for i in chosen]
@@ -1956,7 +1960,8 @@ for engine in engines.values():
 # - the hot layers of an engine, and the roof that says how far each is from the possible;
 # - measured precision against speed in turns, compared *differences* on the same images, and told engines that are
 #   beaten from engines that only look so.
-#
+
+# %% [markdown]
 # In lab 6 this detector gets a door: formats for other devices, a service with a queue, and a monitor that notices when
 # it gets worse.
 
