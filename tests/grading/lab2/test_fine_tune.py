@@ -1,5 +1,7 @@
 """lab2.fine_tune: a detector that learned to see through station B's dusty window."""
 
+from pathlib import Path
+
 from yolotrt_lab.grading import Exercise, Mismatch, expect, points, sibling
 
 EXERCISE = Exercise(
@@ -30,10 +32,10 @@ def run(answer, **_):
 
 def _model_file(answer):
     """Return the judge's copy of the ONNX file."""
-    if not answer.output or type(answer.output).__name__ == "Unsupported":
+    if not isinstance(answer.output, Path):
         raise Mismatch(
             expected="the path of an ONNX file beside the notebook",
-            seen="no file there" if answer.output else "None",
+            seen="None" if answer.output is None else "no file there",
             misconception="Run the training cell: it writes the file, and the file is submitted with the notebook.",
         )
     return answer.file(suffix=".onnx")
