@@ -68,7 +68,7 @@ def activate() -> Platform:
     if wanted not in ("", "real", "emulated"):
         raise InputError("YOLOTRT_PLATFORM names no platform.", expected="real or emulated", got=wanted)
     key = (wanted, requested_api())
-    if _active is not None and _active[0] == key:
+    if _active is not None and _active[0] == key and _is_there(_active[1]):
         return _active[1]
     deactivate()
     platform = None if wanted == "emulated" else _real_platform(demanded=wanted == "real")
@@ -84,6 +84,11 @@ def deactivate() -> None:
     global _active
     _active = None
     modules.deactivate()
+
+
+def _is_there(platform: Platform) -> bool:
+    """Return whether imports still find the platform: the emulation can be switched off by itself."""
+    return platform.kind == "real" or modules.active_api() == platform.api_major
 
 
 def plan_kind(data: bytes) -> PlatformKind | None:

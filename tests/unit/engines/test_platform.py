@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from yolotrt_lab.emulation import modules
 from yolotrt_lab.engines import platform
 from yolotrt_lab.engines.platform import activate, deactivate, plan_kind
 from yolotrt_lab.errors import InputError, MissingDependencyError
@@ -133,3 +134,11 @@ def test_in_a_notebook_it_says_so_on_stdout(monkeypatch, capsys):
 )
 def test_plan_kind(data, kind):
     assert plan_kind(data) == kind
+
+
+def test_an_emulation_that_was_switched_off_is_switched_on_again(monkeypatch):
+    monkeypatch.setenv("YOLOTRT_PLATFORM", "emulated")
+    activate()
+    modules.deactivate()
+    assert activate().kind == "emulated"
+    assert modules.active_api() is not None
