@@ -101,6 +101,8 @@ c.ExchangeFactory.release_assignment = f"{OURS}.release_assignment.ReleaseAssign
 # --- From submission to grade -----------------------------------------------------------------------------------------
 
 c.ExchangeFactory.collect = f"{OURS}.collect_submissions.CollectSubmissions"
+# A model that lies beside the solution must not take the place of the student's.
+c.Autograde.exclude_overwriting = {"lab2_dataset_training": ["station_b.onnx"]}
 c.Autograde.exporter_class = f"{OURS}.submission_exporter.SubmissionExporter"
 # First conversion: the release with the submission's answers.
 c.Autograde.sanitize_preprocessors = [

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute  # type: ignore[import-untyped]
 from traitlets import Enum, Integer
 
+from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.judging import HIDDEN_SEED_VARIABLE
 from yolotrt_lab.grading.nbgrader.marks import Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.grading.nbgrader.rebuilding import is_answer, is_check, runs_when_grading
 from yolotrt_lab.grading.nbgrader.release import coursedir_of, exercise_of
 from yolotrt_lab.grading.nbgrader.stand_ins import has_records, write_stand_ins
+from yolotrt_lab.grading.nbgrader.untrusted_files import read_regular
 from yolotrt_lab.grading.notebook import RECORD_VARIABLE, WORKSPACE_VARIABLE
 from yolotrt_lab.grading.suite import load_exercise
 
@@ -33,6 +35,7 @@ RUN_KEY = "yolotrt_run"
 """Where the run's outcome is in nbconvert's resources."""
 
 _MARGIN_S = 30
+_MODEL_BYTES = 50_000_000
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
 
 
@@ -121,7 +124,7 @@ class RecordExercises(Execute):  # type: ignore[misc]
         NotebookClient.__init__(self, nb, None)
         self.reset_execution_trackers()
         self._check_assign_resources(resources)
-        with _working_folder() as folder:
+        with _working_folder(_folder_of(resources)) as folder:
             environment = {**environment, "IPYTHONDIR": str(folder / ".ipython")}
             self.km = self._kernel_manager(folder)
             with self.setup_kernel(env=environment, cwd=str(folder / "work")):
@@ -199,9 +202,23 @@ def _student_code_ran(nb: NotebookNode, index: int) -> bool:
     return any(is_answer(cell) and cell.cell_type == "code" for cell in nb.cells[: index + 1])
 
 
+def _folder_of(resources: Any) -> Path | None:
+    """Return the folder of the submission that is graded, where nbgrader tells."""
+    path = resources.get("metadata", {}).get("path") if resources else None
+    return Path(path) if path else None
+
+
 @contextmanager
-def _working_folder() -> Iterator[Path]:
-    """Make a folder for one kernel: it works in `work`, where nothing of the course lies, and it is gone afterwards."""
+def _working_folder(submission: Path | None) -> Iterator[Path]:
+    """Make a folder for one kernel, gone afterwards.
+
+    The kernel works in `work`, where nothing of the course lies but the models that the student handed in beside the
+    notebook: regular files, not through a link.
+    """
     with tempfile.TemporaryDirectory(prefix="yolotrt-grade-", ignore_cleanup_errors=True) as name:
-        (Path(name) / "work").mkdir()
+        work = Path(name) / "work"
+        work.mkdir()
+        for path in sorted(submission.glob("*.onnx")) if submission is not None else ():
+            with suppress(InputError, OSError):
+                (work / path.name).write_bytes(read_regular(path, max_bytes=_MODEL_BYTES))
         yield Path(name)

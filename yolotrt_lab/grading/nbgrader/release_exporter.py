@@ -38,6 +38,16 @@ class ReleaseExporter(NotebookExporter):
             if kept is not None:
                 self.log.warning("The old release held somebody's work. A copy is in %s.", kept)
 
+    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> Any:
+        """Export, and take out of the release what the solution trained. Called by nbgrader for each notebook."""
+        exported = super().from_notebook_node(nb, resources=resources, **kw)  # type: ignore[no-untyped-call]
+        coursedir = coursedir_of(self)
+        if coursedir.assignment_id:
+            released = Path(coursedir.format_path(coursedir.release_directory, ".", coursedir.assignment_id))
+            for model in released.glob("*.onnx"):
+                model.unlink()
+        return exported
+
 
 def holds_work(notebook: Path, release: NotebookNode) -> bool:
     """Whether a notebook in `labs/` holds outputs or answers, rather than an older release."""

@@ -31,6 +31,13 @@ def test_the_release_holds_no_solution(course, sample):
     assert "YOUR ANSWER HERE" in text
 
 
+def test_what_the_solution_trained_is_not_released(course, sample):
+    (course.folder("source", sample.LAB) / "trained.onnx").write_bytes(b"the answer")
+    result = release_lab(course, sample.LAB)
+    assert not list(course.folder("release", sample.LAB).glob("*.onnx"))
+    assert not list(result.exchange.glob("*.onnx"))
+
+
 def test_hidden_regions_of_nbgrader_are_refused(course, sample, root):
     """They would be in the released notebook's feedback; hidden cases of the suite are the way here."""
     path = root / "solutions" / sample.LAB / f"{sample.LAB}.ipynb"

@@ -21,10 +21,10 @@ def step(root):
 
 @pytest.fixture
 def run(step, root, sample):
-    def run(notebook):
+    def run(notebook, metadata=None):
         place = {"student": "ada", "assignment": sample.LAB, "notebook": sample.LAB}
         notebook = node_from(notebook)
-        _, resources = step.preprocess(notebook, {"nbgrader": place, "metadata": {}})
+        _, resources = step.preprocess(notebook, {"nbgrader": place, "metadata": metadata or {}})
         return resources[RUN_KEY], notebook
 
     return run
@@ -61,6 +61,16 @@ def test_the_working_folder_holds_nothing_of_the_course_and_is_gone(run, root, s
     (output,) = sample.cell(notebook, "lab0-double").outputs
     assert output.text.startswith("['left.txt'] /")
     assert str(root) not in output.text
+
+
+def test_models_that_were_handed_in_are_there_and_links_are_not(run, root, sample, tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"a model")
+    (tmp_path / "notes.txt").write_text("not a model")
+    (tmp_path / "link.onnx").symlink_to(root / "nbgrader_config.py")
+    spy = "import os\nprint(sorted(os.listdir()), open('mine.onnx').read())"
+    _, notebook = run(sample.answered(root, lab0_double=spy), {"path": str(tmp_path)})
+    (output,) = sample.cell(notebook, "lab0-double").outputs
+    assert output.text.strip() == "['mine.onnx'] a model"
 
 
 @pytest.mark.parametrize("first", ["import a_module_that_nobody_has", "import os; os._exit(1)"])
