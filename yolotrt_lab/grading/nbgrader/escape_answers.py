@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
-from nbgrader.preprocessors import NbGraderPreprocessor  # type: ignore[import-untyped]
 
+from yolotrt_lab.grading.nbgrader.instructor_note import is_instructor_note
 from yolotrt_lab.grading.nbgrader.rebuilding import is_answer
 
 __all__ = ["EscapeAnswers"]
@@ -22,7 +23,7 @@ _HARMFUL = (
 _ATTACHED = re.compile(r"attachment:([^)\s\"'>]*)")
 
 
-class EscapeAnswers(NbGraderPreprocessor):  # type: ignore[misc]
+class EscapeAnswers(Preprocessor):
     """Takes the effect from HTML and from addresses that are programs in written answers.
 
     formgrader renders Markdown with raw HTML in it, so a script in an answer would run in the instructor's session.
@@ -32,7 +33,7 @@ class EscapeAnswers(NbGraderPreprocessor):  # type: ignore[misc]
 
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
         """Escape one cell. Called by formgrader's HTMLExporter."""
-        if cell.cell_type != "code" and is_answer(cell):
+        if cell.cell_type != "code" and (is_answer(cell) or is_instructor_note(cell)):
             attached = cell.get("attachments", {})
             # nbconvert stops at a picture that is not there.
             cell.source = _ATTACHED.sub(

@@ -14,6 +14,7 @@ from traitlets import default
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.nbgrader.feedback_page import FeedbackPage, GradedPart, render_feedback
+from yolotrt_lab.grading.nbgrader.instructor_note import is_instructor_note
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
 from yolotrt_lab.grading.nbgrader.rebuilding import is_answer, marks_of
 from yolotrt_lab.grading.results import ExerciseResult
@@ -78,6 +79,8 @@ def _parts(notebook: NotebookNode, submitted: SubmittedNotebook, marks: Marks) -
     answers: list[NotebookNode] = []
     question: list[str] = []
     for cell in notebook.cells:
+        if is_instructor_note(cell):
+            continue
         if not marks_of(cell).get("grade"):
             if is_answer(cell):
                 answers.append(cell)
@@ -144,7 +147,11 @@ def _pictures(cell: NotebookNode) -> dict[str, tuple[str, str]]:
 
 
 def _title(notebook: NotebookNode) -> str:
-    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and not is_answer(cell)]
+    texts = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" and not is_answer(cell) and not is_instructor_note(cell)
+    ]
     return _title_of(texts)
 
 

@@ -16,6 +16,7 @@ from yolotrt_lab.errors import LabError
 from yolotrt_lab.grading.display import html_table
 from yolotrt_lab.grading.nbgrader.answer_errors import why_undefined
 from yolotrt_lab.grading.nbgrader.findings import Finding
+from yolotrt_lab.grading.nbgrader.instructor_note import add_instructor_note
 from yolotrt_lab.grading.nbgrader.judge_process import judge_in_process
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
@@ -65,13 +66,15 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
             ids = [str(marks_of(cell)["grade_id"]) for cell in nb.cells if marks_of(cell).get("grade")]
             unscored |= dict.fromkeys(ids, marks.unreadable)
         resources[UNSCORED_KEY] = unscored
+        findings = [*marks.findings, *_shortcuts(run, results)]
+        add_instructor_note(nb, findings, unscored)
         private.student(place["assignment"], place["student"]).write(
             "grading",
             {
                 "graded": datetime.now(UTC).isoformat(timespec="seconds"),
                 "unreadable": marks.unreadable,
                 "trouble": unscored,
-                "findings": [finding.to_json() for finding in (*marks.findings, *_shortcuts(run, results))],
+                "findings": [finding.to_json() for finding in findings],
                 "answers": marks.answers,
                 "results": {name: result.to_json() for name, result in results.items()},
             },

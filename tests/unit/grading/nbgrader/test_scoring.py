@@ -5,15 +5,19 @@ import operator
 from types import SimpleNamespace
 
 import pytest
+from nbconvert.exporters import HTMLExporter
 from nbgrader.utils import determine_grade
 
 from yolotrt_lab.grading.judging import judge
 from yolotrt_lab.grading.nbgrader import judge_process, score_exercises
+from yolotrt_lab.grading.nbgrader.escape_answers import EscapeAnswers
+from yolotrt_lab.grading.nbgrader.findings import Finding
+from yolotrt_lab.grading.nbgrader.instructor_note import add_instructor_note, is_instructor_note
 from yolotrt_lab.grading.nbgrader.judge_process import JudgeError, judge_in_process
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.grading.nbgrader.record_exercises import RUN_KEY, Run
-from yolotrt_lab.grading.nbgrader.release import node_from
+from yolotrt_lab.grading.nbgrader.release import empty_notebook, node_from
 from yolotrt_lab.grading.nbgrader.score_exercises import UNSCORED_KEY, ScoreExercises
 from yolotrt_lab.grading.recording import MISSING, record
 from yolotrt_lab.grading.results import State
@@ -213,6 +217,24 @@ def test_a_call_of_what_would_be_the_whole_answer_is_noted(scored, root, sample)
     (finding,) = PrivateFolder(root).student(sample.LAB, "ada").read("grading")["findings"]
     assert (finding["kind"], finding["suspicious"]) == ("shortcut", True)
     assert "operator.mul" in finding["text"]
+
+
+class TestNoteForInstructors:
+    def test_nothing_to_say(self, scored):
+        notebook = scored()[2]
+        assert not is_instructor_note(notebook.cells[0])
+
+    def test_reasons_are_on_top(self, scored):
+        note = scored(trouble="no memory")[2].cells[0]
+        assert is_instructor_note(note)
+        assert "`lab0-double-check`, `lab0-smallest-check`. The kernel" not in note.source
+        assert "`lab0-double-check`, `lab0-smallest-check`. no memory" in note.source
+
+    def test_what_students_called_their_files_is_text(self):
+        notebook = empty_notebook()
+        add_instructor_note(notebook, [Finding("unfit file", "`<script>alert(1)</script>` is a link")], {})
+        (cell,) = EscapeAnswers().preprocess(notebook, {})[0].cells
+        assert "<script>" not in HTMLExporter().markdown2html({"cell": cell}, cell.source)
 
 
 class TestJudgeProcess:

@@ -258,6 +258,7 @@ def test_feedback_tells_nothing_of_hidden_tests(graded, sample, name):
     page = (course.folder("feedback", sample.LAB, name) / f"{sample.LAB}.html").read_text()
     assert str(course.private.hidden_seed(sample.LAB)) not in page
     assert f"-{sample.HIDDEN_MARK}" not in page
+    assert "for instructors only" not in page
     for source in ("def test_", "rng.integers", "answer.number()", "BEGIN HIDDEN", "### BEGIN SOLUTION"):
         assert source not in page
 
