@@ -52,14 +52,14 @@ def emit(result: Mapping[str, Any], *, as_json: bool, human: Table | str | Seque
     parts = [human] if isinstance(human, (str, Table)) else human
     for part in parts:
         if isinstance(part, str):
-            _out.print(part, markup=False)
+            _out.print(part, markup=False, soft_wrap=True)
         else:
             _out.print(part)
 
 
 def note(text: str) -> None:
     """Print a remark for humans to stderr."""
-    _err.print(text, markup=False)
+    _err.print(text, markup=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -95,9 +95,10 @@ def progress_bar(description: str) -> Iterator[ProgressCallback]:
 
 def print_error(error: LabError) -> None:
     """Print a LabError to stderr: what happened, then the details indented."""
-    _err.print(f"[bold red]Error:[/] {_escaped(error.what)}")
+    # The terminal wraps: a path that is broken in two cannot be copied.
+    _err.print(f"[bold red]Error:[/] {_escaped(error.what)}", soft_wrap=True)
     for label, text in error.details():
-        _err.print(f"  [bold]{label:<9}[/] {_escaped(text)}")
+        _err.print(f"  [bold]{label:<9}[/] {_escaped(text)}", soft_wrap=True)
 
 
 def _escaped(text: str) -> str:
