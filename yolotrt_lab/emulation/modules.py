@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from yolotrt_lab.emulation.cuda import driver, pycuda_driver, runtime
+from yolotrt_lab.emulation.cuda.pycuda_core import forget_contexts
 from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module
 from yolotrt_lab.errors import EmulationError
 
@@ -87,7 +88,10 @@ def activate(major: int) -> None:
 
 
 def deactivate() -> None:
-    """Take the emulation out of the way of imports, and put back what was there before."""
+    """Take the emulation out of the way of imports, and put back what was there before.
+
+    Contexts that a program pushed are forgotten: the next activation starts like a new process.
+    """
     finder = _State.finder
     if finder is None:
         return
@@ -102,6 +106,7 @@ def deactivate() -> None:
         if parent in sys.modules:
             setattr(sys.modules[parent], child, module)
     _State.finder, _State.api, _State.set_aside = None, None, {}
+    forget_contexts()
 
 
 def _unlink(name: str) -> None:

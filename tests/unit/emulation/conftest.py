@@ -18,6 +18,7 @@ FLOAT = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_clean_device(monkeypatch):
     monkeypatch.setenv("YOLOTRT_EMULATION_THREADS", "1")
+    modules.deactivate()  # what another test in this process has left active
     yield
     modules.deactivate()
     device().reset()

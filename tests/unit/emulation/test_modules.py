@@ -112,3 +112,17 @@ def test_importing_the_emulation_imports_no_framework():
         "print([n for n in ('torch', 'openvino', 'onnxruntime', 'tensorrt', 'onnx') if n in sys.modules])"
     )
     assert run(code) == "[]"
+
+
+def test_a_later_activation_starts_without_contexts():
+    modules.activate(10)
+    driver = importlib.import_module("pycuda.driver")
+    driver.init()
+    driver.Device(0).retain_primary_context().push()
+    modules.deactivate()
+    modules.activate(10)
+    driver = importlib.import_module("pycuda.driver")
+    with pytest.raises(driver.LogicError, match="initialization error"):
+        driver.mem_alloc(4)
+    driver.init()
+    assert driver.Context.get_current() is None

@@ -21,6 +21,7 @@ __all__ = [
     "RuntimeError",
     "context_stack",
     "cuda_call",
+    "forget_contexts",
     "initialise",
     "integer",
     "need_context",
@@ -113,6 +114,12 @@ def need_initialisation(function: str) -> None:
     """
     if not _initialised:
         raise LogicError(f"{function} failed: initialization error")
+
+
+def forget_contexts() -> None:
+    """Take every thread's contexts off its stack, as the end of a process does, and ask for `init` again."""
+    global _stacks, _initialised
+    _stacks, _initialised = threading.local(), False
 
 
 def context_stack() -> list[Any]:
