@@ -11,14 +11,21 @@ import atexit
 import contextlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from yolotrt_lab.emulation.cuda import driver, pycuda_driver, runtime
+from yolotrt_lab.emulation.cuda.ctypes_runtime import (
+    POLYGRAPHY_MODULE,
+    emulate_polygraphy_cuda,
+    forget_polygraphy_cuda,
+)
 from yolotrt_lab.emulation.cuda.pycuda_core import forget_contexts
+from yolotrt_lab.emulation.distributions import CUDA_VERSION, EmulatedDistribution, emulated_distributions
 from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module
 from yolotrt_lab.errors import EmulationError
 
@@ -36,26 +43,67 @@ class _Loader(importlib.abc.Loader):
         self._fill(module)
 
 
+class _PatchingLoader(importlib.abc.Loader):
+    """Loads somebody else's module as always, and has it changed before anybody sees it."""
+
+    def __init__(self, loader: Any, patch: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._patch = patch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        self._patch(module)
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Serves the emulated modules.
 
     Args:
         fillers: What gives a module its content, by name.
+        distributions: What `importlib.metadata` shall know of them.
     """
 
-    def __init__(self, fillers: dict[str, Callable[[ModuleType], None]]) -> None:
+    def __init__(
+        self, fillers: dict[str, Callable[[ModuleType], None]], distributions: Sequence[EmulatedDistribution]
+    ) -> None:
         self.fillers = fillers
+        self._distributions = distributions
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Return how to make an emulated module, None for all others."""
+        if fullname == POLYGRAPHY_MODULE:
+            return _patched_spec(fullname, path, target)
         fill = self.fillers.get(fullname)
         if fill is None:
             return None
         return importlib.machinery.ModuleSpec(
             fullname, _Loader(fill), origin="yolotrt_lab.emulation", is_package=fullname in _PACKAGES
         )
+
+    def find_distributions(
+        self, context: importlib.metadata.DistributionFinder.Context | None = None
+    ) -> Iterator[EmulatedDistribution]:
+        """Yield what `importlib.metadata.version("tensorrt")` asks for."""
+        wanted = None if context is None else context.name
+        return (found for found in self._distributions if wanted is None or found.is_called(wanted))
+
+
+def _patched_spec(
+    name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> importlib.machinery.ModuleSpec | None:
+    spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+    if spec is not None and spec.loader is not None:
+        spec.loader = _PatchingLoader(spec.loader, emulate_polygraphy_cuda)
+    return spec
 
 
 class _State:
@@ -83,8 +131,10 @@ def activate(major: int) -> None:
         if module is not None:
             _State.set_aside[name] = module
             _unlink(name)
-    _State.finder, _State.api = _Finder(fillers), major
+    _State.finder, _State.api = _Finder(fillers, emulated_distributions(build(major).version)), major
     sys.meta_path.insert(0, _State.finder)
+    if POLYGRAPHY_MODULE in sys.modules:
+        emulate_polygraphy_cuda(sys.modules[POLYGRAPHY_MODULE])
 
 
 def deactivate() -> None:
@@ -105,6 +155,8 @@ def deactivate() -> None:
         parent, _, child = name.rpartition(".")
         if parent in sys.modules:
             setattr(sys.modules[parent], child, module)
+    if POLYGRAPHY_MODULE in sys.modules:
+        forget_polygraphy_cuda(sys.modules[POLYGRAPHY_MODULE])
     _State.finder, _State.api, _State.set_aside = None, None, {}
     forget_contexts()
 
@@ -153,7 +205,7 @@ def _copy(module: ModuleType, source: ModuleType) -> None:
 
 
 def _fill_package(module: ModuleType) -> None:
-    module.__version__ = "13.0.0"  # type: ignore[attr-defined]
+    module.__version__ = CUDA_VERSION  # type: ignore[attr-defined]
 
 
 def _fill_pycuda(module: ModuleType) -> None:
