@@ -130,6 +130,10 @@ class OnnxParser(ContextManaged):
         """Return whether a flag is set."""
         return bool(self._flags >> int(flag) & 1)
 
+    def set_builder_config(self, builder_config: Any) -> bool:
+        """Tell the parser what the network will be built with; it matters for DLA only, which is not emulated."""
+        return True
+
     def get_layer_output_tensor(self, name: str, i: int) -> Any:
         """Return an output tensor of the layer an ONNX node became, None if there is no such node."""
         layer = self._network._layer_named(name)
