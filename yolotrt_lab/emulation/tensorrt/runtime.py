@@ -27,6 +27,7 @@ class Runtime(ContextManaged):
         self._max_threads = 1
         self._temporary_directory: str | None = None
         self._tempfile_control_flags = 3
+        self._host_code_allowed = False
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
         """Return the engine in a plan, None if it is no plan or one for elsewhere; the reason is in the log."""
@@ -62,15 +63,12 @@ class Runtime(ContextManaged):
 
     @property
     def engine_host_code_allowed(self) -> bool:
-        """Whether plans may bring their own runtime: no."""
-        return False
+        """Whether plans may bring their own runtime; emulated plans never do, so nothing depends on it."""
+        return self._host_code_allowed
 
     @engine_host_code_allowed.setter
     def engine_host_code_allowed(self, value: bool) -> None:
-        if value:
-            raise EmulationError(
-                "Plans that bring their own runtime are not emulated.", fix="Leave engine_host_code_allowed alone."
-            )
+        self._host_code_allowed = bool(value)
 
     @property
     def max_threads(self) -> int:
