@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from yolotrt_lab.emulation.device import core, isa
 from yolotrt_lab.emulation.tensorrt.classic_int8 import CalibrationFailed, quantize_classically
 from yolotrt_lab.emulation.tensorrt.compiler import (
     CompiledNetwork,
     ShapeProblem,
-    compile_model,
     onnx_of_network,
-    read_network,
 )
 from yolotrt_lab.emulation.tensorrt.layers import kernel_choices
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
@@ -22,8 +19,8 @@ from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
 from yolotrt_lab.emulation.tensorrt.profile import ShapeRange, check_profiles
 from yolotrt_lab.emulation.tensorrt.progress import Cancelled, Progress
 from yolotrt_lab.emulation.tensorrt.runtime import load_plan
+from yolotrt_lab.emulation.tensorrt.target import CompileOrder, target
 from yolotrt_lab.errors import EmulationError
-from yolotrt_lab.optional import package_version
 
 __all__ = ["Builder"]
 
@@ -73,18 +70,18 @@ class Builder(ContextManaged):
 
     @property
     def platform_has_fast_fp16(self) -> bool:
-        """Whether the processor computes in 16 bits, FP16 or BF16."""
-        return bool({"FP16", "BF16"} & set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+        """Whether the device computes in 16 bits, FP16 or, a processor, BF16."""
+        return target().has_fast("FP16")
 
     @property
     def platform_has_fast_int8(self) -> bool:
-        """Whether the processor computes in INT8."""
-        return "INT8" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        """Whether the device computes in INT8."""
+        return target().has_fast("INT8")
 
     @property
     def platform_has_tf32(self) -> bool:
         """Whether there is TF32: not on a processor."""
-        return False
+        return target().has_fast("TF32")
 
     def create_network(self, flags: int = 0) -> Any:
         """Return an empty network; in TensorRT 11 it is always strongly typed."""
@@ -151,13 +148,22 @@ class Builder(ContextManaged):
         onnx_bytes, digest = onnx_of_network(network)
         if choice.calibrate:
             onnx_bytes = quantize_classically(onnx_bytes, network, config, self._reporter, progress)
-        model = read_network(onnx_bytes)
         progress.step()
         ranges = _union([profile._shapes for profile in config._profiles])
         changed = {t.name: t._dtype for t in [*network._inputs, *network._outputs] if t._dtype_changed}
-        self._reporter.info("[emulation] Compiling for the CPU with OpenVINO.")
+        self._reporter.info(f"[emulation] {target().describe()}")
         names = [tensor.name for tensor in [*network._inputs, *network._outputs]]
-        compiled = compile_model(model, names=names, ranges=ranges, io_types=changed, hint=choice.hint)
+        compiled = target().compile(
+            CompileOrder(
+                onnx_bytes,
+                names=names,
+                ranges=ranges,
+                io_types=changed,
+                hint=choice.hint,
+                strongly_typed=network._strongly_typed,
+                tf32=config._has_flag("TF32"),
+            )
+        )
         progress.step()
         head = self._head(network, config, compiled, hint=choice.hint, digest=digest)
         self._note_kernels(head, compiled.blob, config)
@@ -173,7 +179,7 @@ class Builder(ContextManaged):
         for mode, tensors in (("INPUT", network._inputs), ("OUTPUT", network._outputs)):
             for tensor in tensors:
                 if tensor.name not in by_name:
-                    raise EmulationError(f"OpenVINO lost the tensor {tensor.name}.", got=sorted(by_name))
+                    raise EmulationError(f"The compiler lost the tensor {tensor.name}.", got=sorted(by_name))
                 dtype, shape = by_name[tensor.name]
                 records.append(TensorRecord(tensor.name, mode, dtype, shape))
         profiles = [dict(profile._shapes) for profile in config._profiles] or [{}]
@@ -182,8 +188,8 @@ class Builder(ContextManaged):
                 profile.setdefault(tensor.name, (tensor._shape, tensor._shape, tensor._shape))
         return PlanHead(
             tensorrt_version=self._api.version,
-            isa=isa(),
-            openvino=package_version("openvino") or "",
+            compute=target().compute(),
+            software=target().software(),
             network_name=network.name,
             onnx_sha256=digest,
             precision_hint=hint,
@@ -198,7 +204,7 @@ class Builder(ContextManaged):
         )
 
     def _note_kernels(self, head: PlanHead, blob: bytes, config: Any) -> None:
-        """Write the kernels OpenVINO chose into the timing cache."""
+        """Write the kernels that were chosen into the timing cache."""
         cache = config.get_timing_cache()
         if cache is None or config._has_flag("DISABLE_TIMING_CACHE"):
             return

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import call_user
 from yolotrt_lab.emulation.tensorrt.progress import Progress
+from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError, InputError
 from yolotrt_lab.types import FloatArray
 
@@ -137,14 +137,10 @@ def _batch_shape(tensor: Any, config: Any) -> tuple[int, ...]:
 
 
 def _read(address: int, shape: tuple[int, ...], nbytes: int, name: str) -> FloatArray:
-    scheduler = device().scheduler
-    with scheduler.lock:
-        scheduler.run_before_default()
-        try:
-            allocation, offset = device().heap.locate(address, nbytes, what=f"calibration input {name!r}")
-        except DeviceFault as fault:
-            raise CalibrationFailed(f"an illegal memory access was encountered [emulation: {fault.detail}]") from None
-        if not allocation.is_written(offset, nbytes):
-            raise CalibrationFailed(f"[emulation] calibration input {name!r}: nothing was copied to its device memory")
-        values = allocation.payload[offset : offset + nbytes].view(np.float32).reshape(shape).copy()
-    return values
+    try:
+        content = target().read_memory(address, nbytes, what=f"calibration input {name!r}")
+    except DeviceFault as fault:
+        if fault.kind == "uninitialised":
+            raise CalibrationFailed(f"[emulation] {fault.detail}") from None
+        raise CalibrationFailed(f"an illegal memory access was encountered [emulation: {fault.detail}]") from None
+    return np.frombuffer(content, np.float32).reshape(shape)

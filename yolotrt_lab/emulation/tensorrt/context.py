@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from yolotrt_lab.emulation.counters import recorder
-from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
-from yolotrt_lab.emulation.tensorrt.execution import Execution, Executor
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged, call_user
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
+from yolotrt_lab.emulation.tensorrt.target import Execution, Executor, LayerTimes
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["IExecutionContext"]
 
 _ITEM_BYTES = {"FLOAT": 4, "HALF": 2, "BF16": 2, "INT8": 1, "INT32": 4, "INT64": 8, "BOOL": 1, "UINT8": 1}
 _ENQUEUE = "IExecutionContext::enqueueV3"
+_ILLEGAL_ACCESS = "an illegal memory access was encountered"
+_FAILURES = {"invalid context": "invalid device context", "invalid handle": "invalid resource handle"}
 
 
 class IExecutionContext(ContextManaged):
@@ -39,7 +40,8 @@ class IExecutionContext(ContextManaged):
         self._nvtx_verbosity = engine.profiling_verbosity
         self._persistent_cache_limit = 0
         self._outputs_known: tuple[tuple[Shape, ...], dict[str, Shape]] | None = None
-        self._executor = Executor(engine)
+        self._executor: Executor = engine._network.executor(engine._head.tensors)
+        self._last_times: LayerTimes | None = None
         self._reset_shapes()
         recorder.add("execution_contexts")
 
@@ -124,7 +126,7 @@ class IExecutionContext(ContextManaged):
             text = f"Parameter check failed, condition: profileIndex is in [0, {len(self._engine._head.profiles)})."
             self._reporter.usage_error("IExecutionContext::setOptimizationProfileAsync", text)
             return False
-        device().scheduler.stream(stream_handle)
+        self._executor.check_stream(stream_handle)
         self._profile = profile_index
         self._reset_shapes()
         return True
@@ -250,11 +252,15 @@ class IExecutionContext(ContextManaged):
     # Running
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        """Enqueue one inference in a stream. It runs when something synchronises with the stream."""
+        """Enqueue one inference in a stream; it is done when something has synchronised with the stream."""
         execution = self._prepare(_ENQUEUE, stream_handle)
         if execution is None:
             return False
-        self._enqueue(execution, stream_handle)
+        try:
+            self._executor.enqueue(execution, stream_handle, on_times=self._on_times())
+        except DeviceFault as fault:
+            return self._failed(_ENQUEUE, fault)
+        recorder.enqueued(0 if stream_handle == 1 else stream_handle)
         return True
 
     def execute_v2(self, bindings: Sequence[int]) -> bool:
@@ -272,15 +278,16 @@ class IExecutionContext(ContextManaged):
         if execution is None:
             return False
         try:
-            scheduler = device().scheduler
-            with scheduler.lock:
-                self._enqueue(execution, 0)
-                scheduler.synchronize_stream(0)
+            recorder.enqueued(0)
+            self._executor.run(execution, on_times=self._on_times())
         except DeviceFault as fault:
-            text = f"Cuda failure: an illegal memory access was encountered [emulation: {fault.detail}]"
-            self._reporter.error(where, text, code=1, kind="Cuda Runtime", recorder_code="FAILED_EXECUTION")
-            return False
+            return self._failed(where, fault)
         return True
+
+    def _failed(self, where: str, fault: DeviceFault) -> bool:
+        text = f"Cuda failure: {_FAILURES.get(fault.kind, _ILLEGAL_ACCESS)} [emulation: {fault.detail}]"
+        self._reporter.error(where, text, code=1, kind="Cuda Runtime", recorder_code="FAILED_EXECUTION")
+        return False
 
     def _prepare(self, where: str, stream_handle: int) -> Execution | None:
         """Return what is to be run, None with the reason in the log if it cannot be run."""
@@ -328,19 +335,18 @@ class IExecutionContext(ContextManaged):
         self._addresses[record.name] = int(address or 0)
         call_user(allocator.notify_shape, record.name, self._api.Dims(shape))
 
-    def _enqueue(self, execution: Execution, stream_handle: int) -> None:
+    def _on_times(self) -> Callable[[LayerTimes], None] | None:
+        """Return what takes the layer times of the inference now enqueued, None if nobody wants them."""
         profiler = self._profiler
-        layer_times = profiler is not None
+        if profiler is None:
+            return None
 
-        def run() -> None:
-            times = self._executor.run(execution, profiling=layer_times)
-            if profiler is not None:
-                self._last_times = times
-                if self._emits_profile:
-                    self._report(profiler, times)
+        def take(times: LayerTimes) -> None:
+            self._last_times = times
+            if self._emits_profile:
+                self._report(profiler, times)
 
-        device().scheduler.enqueue(stream_handle, run)
-        recorder.enqueued(0 if stream_handle == 1 else stream_handle)
+        return take
 
     # Layer times
 
@@ -351,6 +357,8 @@ class IExecutionContext(ContextManaged):
 
     @profiler.setter
     def profiler(self, value: Any) -> None:
+        if value is not None:
+            self._executor.check_profiler()
         self._profiler = value
 
     @property
@@ -364,10 +372,9 @@ class IExecutionContext(ContextManaged):
 
     def report_to_profiler(self) -> bool:
         """Report the layer times of the last inference."""
-        times = vars(self).get("_last_times")
-        if self._profiler is None or times is None:
+        if self._profiler is None or self._last_times is None:
             return False
-        self._report(self._profiler, times)
+        self._report(self._profiler, self._last_times)
         return True
 
     @staticmethod

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from typing import Any
 
-from yolotrt_lab.emulation.device import core
-from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
-from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
+from yolotrt_lab.emulation.tensorrt.layers import EngineLayer
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanHead, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
+from yolotrt_lab.emulation.tensorrt.target import LoadedNetwork
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["ICudaEngine"]
@@ -24,33 +22,18 @@ _WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "INT3
 class ICudaEngine(ContextManaged):
     """A compiled network. Contexts made from it run it."""
 
-    def _setup(self, reporter: Reporter, head: PlanHead, blob: bytes, compiled: Any, plan: bytes) -> None:
+    def _setup(self, reporter: Reporter, head: PlanHead, network: LoadedNetwork, plan: bytes) -> None:
         self._reporter = reporter
         self._head = head
-        self._blob = blob
-        self._compiled = compiled
+        self._network = network
         self._plan = plan
         self._records = {record.name: record for record in head.tensors}
-        self._lock = threading.Lock()
-        self._profiling_model: Any = None
-        self._layer_cache: tuple[EngineLayer, ...] | None = None
         self._shape_cache: dict[tuple[Shape, ...], dict[str, Shape]] = {}
 
     # What contexts and the inspector need
 
     def _layers(self) -> tuple[EngineLayer, ...]:
-        with self._lock:
-            if self._layer_cache is None:
-                self._layer_cache = engine_layers(self._compiled, self._head.nodes)
-            return self._layer_cache
-
-    def _profiling(self) -> Any:
-        """Return a second compiled model that measures its layers; measuring costs time, so it is made on demand."""
-        with self._lock:
-            if self._profiling_model is None:
-                settings = compile_settings(self._head.precision_hint, profiling=True)
-                self._profiling_model = core().import_model(self._blob, "CPU", settings)
-            return self._profiling_model
+        return self._network.layers()
 
     def _output_shapes(self, inputs: dict[str, Shape]) -> dict[str, Shape]:
         """Return the shapes of all outputs for concrete input shapes.
@@ -68,7 +51,7 @@ class ICudaEngine(ContextManaged):
             }
         key = tuple(inputs[name] for name in sorted(inputs))
         if key not in self._shape_cache:
-            self._shape_cache[key] = self._shapes_by_running(inputs)
+            self._shape_cache[key] = self._network.output_shapes(inputs, [record.name for record in outputs])
         return self._shape_cache[key]
 
     def _moving_size(self, inputs: dict[str, Shape]) -> int:
@@ -76,19 +59,6 @@ class ICudaEngine(ContextManaged):
             if record.mode == "INPUT" and -1 in record.shape:
                 return inputs[record.name][record.shape.index(-1)]
         raise EmulationError("The plan has a rule for output shapes but no dynamic input.", fix="Build it again.")
-
-    def _shapes_by_running(self, inputs: dict[str, Shape]) -> dict[str, Shape]:
-        import openvino
-
-        request = self._compiled.create_infer_request()
-        for name, shape in inputs.items():
-            element_type = self._compiled.input(name).get_element_type()
-            tensor = openvino.Tensor(element_type, openvino.Shape(list(shape)))
-            tensor.data[:] = 0
-            request.set_tensor(name, tensor)
-        request.infer()
-        outputs = [record.name for record in self._head.tensors if record.mode == "OUTPUT"]
-        return {name: tuple(request.get_tensor(name).get_shape()) for name in outputs}
 
     def _profile_range(self, name: str, profile_index: int) -> ShapeRange | None:
         if not 0 <= profile_index < len(self._head.profiles):

@@ -1,10 +1,11 @@
-"""Runs one inference on emulated device memory, without copying it."""
+"""Runs inferences with OpenVINO on emulated device memory, without copying it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +14,12 @@ from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import POISON, Allocation, DeviceFault
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
+from yolotrt_lab.emulation.tensorrt.target import Execution, LayerTimes
 
-__all__ = ["Execution", "Executor"]
+if TYPE_CHECKING:
+    from yolotrt_lab.emulation.tensorrt.openvino_target import OpenvinoNetwork
+
+__all__ = ["OpenvinoExecutor"]
 
 _NUMPY_TYPES: dict[str, Any] = {
     "FLOAT": np.float32,
@@ -29,14 +34,6 @@ _NUMPY_TYPES: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Execution:
-    """One enqueued inference: the shapes and device addresses of all tensors as they were when it was enqueued."""
-
-    shapes: dict[str, Shape]
-    addresses: dict[str, int]
-
-
-@dataclass(frozen=True)
 class _Place:
     """Where a tensor is."""
 
@@ -47,25 +44,52 @@ class _Place:
     nbytes: int
 
 
-class Executor:
-    """Runs the inferences of one execution context.
+class OpenvinoExecutor:
+    """Runs the inferences of one execution context; implements `Executor`.
 
     OpenVINO reads and writes the emulated device memory directly: its tensors are views of it, kept as long as shapes
     and addresses stay the same.
     """
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
+    def __init__(self, network: OpenvinoNetwork, tensors: Sequence[TensorRecord]) -> None:
+        self._network = network
+        self._tensors = tensors
         self._requests: dict[bool, Any] = {}
         self._bound: dict[tuple[bool, str], tuple[Allocation, int, Shape]] = {}
 
-    def run(self, execution: Execution, *, profiling: bool) -> list[tuple[str, float]]:
+    def enqueue(
+        self, execution: Execution, stream_handle: int, *, on_times: Callable[[LayerTimes], None] | None
+    ) -> None:
+        """Enqueue one inference in a stream. It runs when something synchronises with the stream."""
+
+        def run() -> None:
+            times = self._infer(execution, profiling=on_times is not None)
+            if on_times is not None:
+                on_times(times)
+
+        device().scheduler.enqueue(stream_handle, run)
+
+    def run(self, execution: Execution, *, on_times: Callable[[LayerTimes], None] | None) -> None:
+        """Run one inference in the default stream and wait for it; see `Executor`."""
+        scheduler = device().scheduler
+        with scheduler.lock:
+            self.enqueue(execution, 0, on_times=on_times)
+            scheduler.synchronize_stream(0)
+
+    def check_stream(self, stream_handle: int) -> None:
+        """Make sure that there is such a stream; see `Executor`."""
+        device().scheduler.stream(stream_handle)
+
+    def check_profiler(self) -> None:
+        """Do nothing: OpenVINO times layers."""
+
+    def _infer(self, execution: Execution, *, profiling: bool) -> list[tuple[str, float]]:
         """Run it now; with `profiling`, return the milliseconds of every layer.
 
         Raises:
             DeviceFault: An address is not living device memory of sufficient size, or holds values of another type.
         """
-        places = [self._place(record, execution) for record in self._engine._head.tensors]
+        places = [self._place(record, execution) for record in self._tensors]
         if not all(self._is_initialised(place) for place in places if place.record.mode == "INPUT"):
             # A GPU computes something from whatever was there. Poison says clearly that nothing was copied.
             recorder.add("uninitialised_reads")
@@ -105,7 +129,7 @@ class Executor:
 
     def _request(self, profiling: bool) -> Any:
         if profiling not in self._requests:
-            model = self._engine._profiling() if profiling else self._engine._compiled
+            model = self._network.profiling() if profiling else self._network.compiled
             self._requests[profiling] = model.create_infer_request()
         return self._requests[profiling]
 
@@ -128,7 +152,7 @@ class Executor:
 
     def _layer_times(self, request: Any) -> list[tuple[str, float]]:
         measured = {info.node_name: info.real_time.total_seconds() * 1e3 for info in request.get_profiling_info()}
-        return [(layer.name, measured.get(layer.openvino_name, 0.0)) for layer in self._engine._layers()]
+        return [(layer.name, measured.get(layer.openvino_name, 0.0)) for layer in self._network.layers()]
 
 
 def _check_type(allocation: Allocation, record: TensorRecord, nbytes: int) -> None:

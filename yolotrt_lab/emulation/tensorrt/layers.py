@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yolotrt_lab.emulation.device import core
-from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead
+from yolotrt_lab.emulation.tensorrt.target import target
 
 __all__ = ["EngineLayer", "LayerTensor", "engine_layers", "kernel_choices"]
 
@@ -98,8 +97,8 @@ def engine_layers(compiled: Any, nodes: Sequence[NodeRecord]) -> tuple[EngineLay
 
 def kernel_choices(head: PlanHead, blob: bytes) -> dict[str, str]:
     """Return the kernel of every layer of a freshly compiled plan, by layer and precision."""
-    compiled = core().import_model(blob, "CPU", compile_settings(head.precision_hint))
-    return {f"{layer.name}|{layer.precision}": layer.tactic for layer in engine_layers(compiled, head.nodes)}
+    layers = target().load(head, blob).layers()
+    return {f"{layer.name}|{layer.precision}": layer.tactic for layer in layers}
 
 
 def _info(operation: Any, key: str) -> str:

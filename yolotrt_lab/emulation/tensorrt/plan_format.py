@@ -13,7 +13,7 @@ from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
 __all__ = ["FORMAT", "MAGIC", "NodeRecord", "PlanError", "PlanHead", "TensorRecord", "pack", "unpack"]
 
 MAGIC = b"YOLOTRT-EMULATED"
-FORMAT = 1
+FORMAT = 2
 _PREFIX = struct.Struct("<16sIQQI")  # magic, format, head bytes, blob bytes, CRC-32 of both
 
 
@@ -47,8 +47,8 @@ class PlanHead:
 
     Attributes:
         tensorrt_version: The emulated version it was built by.
-        isa: The instruction set it was built for.
-        openvino: The OpenVINO version it was built by.
+        compute: The kind of device it was built for: an instruction set, or a GPU's compute capability.
+        software: Name and version of the compiler it was built by.
         network_name: The network's name.
         onnx_sha256: Hash of the ONNX model it was built from.
         precision_hint: OpenVINO's `INFERENCE_PRECISION_HINT`; the blob does not carry it.
@@ -61,8 +61,8 @@ class PlanHead:
     """
 
     tensorrt_version: str
-    isa: str
-    openvino: str
+    compute: str
+    software: str
     network_name: str
     onnx_sha256: str
     precision_hint: str

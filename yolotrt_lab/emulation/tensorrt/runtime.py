@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from yolotrt_lab.emulation.counters import recorder
-from yolotrt_lab.emulation.device import core, isa
-from yolotrt_lab.emulation.tensorrt.compiler import compile_settings
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, unpack
+from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
-from yolotrt_lab.optional import package_version
 
 __all__ = ["Runtime", "load_plan"]
 
@@ -116,17 +114,18 @@ def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
         )
         reporter.error(_WHERE, text, code=6, kind="API Usage Error")
         return None
-    if head.isa != isa() or head.openvino != package_version("openvino"):
+    here, software = target().compute(), target().software()
+    if (head.compute, head.software) != (here, software):
         text = (
-            f"The engine plan file is generated on an incompatible device, expecting compute {isa()} (OpenVINO "
-            f"{package_version('openvino')}) got compute {head.isa} (OpenVINO {head.openvino}), please rebuild."
+            f"The engine plan file is generated on an incompatible device, expecting compute {here} ({software}) "
+            f"got compute {head.compute} ({head.software}), please rebuild."
         )
         reporter.error(_WHERE, text, code=6, kind="API Usage Error")
         return None
     try:
-        compiled = core().import_model(blob, "CPU", compile_settings(head.precision_hint))
+        loaded = target().load(head, blob)
     except RuntimeError as error:
         reporter.internal_error(_WHERE, f"Engine deserialization failed. [emulation: {error}]")
         return None
     recorder.add("engines_loaded")
-    return api.ICudaEngine._create(reporter.child(), head, blob, compiled, data)
+    return api.ICudaEngine._create(reporter.child(), head, loaded, data)

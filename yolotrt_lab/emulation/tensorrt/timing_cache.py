@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from yolotrt_lab.emulation.device import isa
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.target import target
 
 __all__ = ["ITimingCache", "read_timing_cache"]
 
@@ -43,13 +43,13 @@ class ITimingCache(ApiObject):
         return True
 
     def _fits(self, *, ignore_device: bool) -> bool:
-        return self._version == self._api.version and (ignore_device or self._device == isa())
+        return self._version == self._api.version and (ignore_device or self._device == target().compute())
 
 
 def read_timing_cache(api: Any, data: bytes) -> Any:
     """Return the cache in `data`, a new one if `data` is empty, None if it is no cache."""
     if not data:
-        return api.ITimingCache._create(api.version, isa(), {})
+        return api.ITimingCache._create(api.version, target().compute(), {})
     try:
         if not data.startswith(_MAGIC):
             return None

@@ -1,0 +1,108 @@
+"""The processor as what networks are compiled for, by OpenVINO, with the emulation's own device memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yolotrt_lab.emulation.device import core, device, isa
+from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.tensorrt.compiler import CompiledNetwork, compile_model, compile_settings, read_network
+from yolotrt_lab.emulation.tensorrt.execution import OpenvinoExecutor
+from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
+from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead, TensorRecord
+from yolotrt_lab.emulation.tensorrt.profile import Shape
+from yolotrt_lab.emulation.tensorrt.target import CompileOrder
+from yolotrt_lab.optional import package_version
+
+__all__ = ["OpenvinoNetwork", "OpenvinoTarget"]
+
+
+class OpenvinoTarget:
+    """Implements `Target`."""
+
+    def compute(self) -> str:
+        """Return the instruction set."""
+        return isa()
+
+    def software(self) -> str:
+        """Return OpenVINO's version."""
+        return f"OpenVINO {package_version('openvino')}"
+
+    def describe(self) -> str:
+        """Return how the builder names what it does."""
+        return "Compiling for the CPU with OpenVINO."
+
+    def has_fast(self, precision: str) -> bool:
+        """Return whether the processor computes in this precision; BF16 is its 16 bits too, and it has no TF32."""
+        wanted = {"FP16": {"FP16", "BF16"}, "INT8": {"INT8"}}.get(precision, set())
+        return bool(wanted & set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+
+    def compile(self, order: CompileOrder) -> CompiledNetwork:
+        """Compile a network; see `Target`."""
+        model = read_network(order.onnx_bytes)
+        return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=order.hint)
+
+    def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:
+        """Return what `compile` made; see `Target`."""
+        return OpenvinoNetwork(blob, head.precision_hint, head.nodes)
+
+    def read_memory(self, address: int, nbytes: int, *, what: str) -> bytes:
+        """Return the content of emulated device memory; see `Target`."""
+        scheduler = device().scheduler
+        with scheduler.lock:
+            scheduler.run_before_default()
+            allocation, offset = device().heap.locate(address, nbytes, what=what)
+            if not allocation.is_written(offset, nbytes):
+                raise DeviceFault("uninitialised", f"{what}: nothing was copied to its device memory")
+            return allocation.payload[offset : offset + nbytes].tobytes()
+
+
+class OpenvinoNetwork:
+    """A blob imported by OpenVINO.
+
+    Attributes:
+        compiled: OpenVINO's compiled model.
+    """
+
+    def __init__(self, blob: bytes, hint: str, nodes: Sequence[NodeRecord]) -> None:
+        self._blob = blob
+        self._nodes = nodes
+        self._hint = hint
+        self._lock = threading.Lock()
+        self._profiling_model: Any = None
+        self._layers: tuple[EngineLayer, ...] | None = None
+        self.compiled = core().import_model(blob, "CPU", compile_settings(hint))
+
+    def profiling(self) -> Any:
+        """Return a second compiled model that measures its layers; measuring costs time, so it is made on demand."""
+        with self._lock:
+            if self._profiling_model is None:
+                settings = compile_settings(self._hint, profiling=True)
+                self._profiling_model = core().import_model(self._blob, "CPU", settings)
+            return self._profiling_model
+
+    def layers(self) -> tuple[EngineLayer, ...]:
+        """Return the executed layers; see `LoadedNetwork`."""
+        with self._lock:
+            if self._layers is None:
+                self._layers = engine_layers(self.compiled, self._nodes)
+            return self._layers
+
+    def output_shapes(self, inputs: Mapping[str, Shape], names: Sequence[str]) -> dict[str, Shape]:
+        """Return the shapes of outputs, by running the network once on zeros."""
+        import openvino
+
+        request = self.compiled.create_infer_request()
+        for name, shape in inputs.items():
+            element_type = self.compiled.input(name).get_element_type()
+            tensor = openvino.Tensor(element_type, openvino.Shape(list(shape)))
+            tensor.data[:] = 0
+            request.set_tensor(name, tensor)
+        request.infer()
+        return {name: tuple(request.get_tensor(name).get_shape()) for name in names}
+
+    def executor(self, tensors: Sequence[TensorRecord]) -> OpenvinoExecutor:
+        """Return what runs the inferences of one execution context."""
+        return OpenvinoExecutor(self, tensors)
