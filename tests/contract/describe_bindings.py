@@ -1,11 +1,12 @@
 """Describe NVIDIA's TensorRT bindings as JSON: every public name, number and signature, and no prose.
 
-Run as a program inside an interpreter that can import `tensorrt_bindings`; prints the description to stdout. It depends
+Run as a program inside an interpreter that can import NVIDIA's `tensorrt`; prints the description to stdout. It depends
 on nothing but that module, because the bindings are imported in an interpreter of their own.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
@@ -13,8 +14,10 @@ import sys
 import types
 from typing import Any
 
-_SPECIAL_METHODS = ("__getitem__", "__setitem__", "__len__", "__bool__")
-_LEAKED_NAMES = ("attr", "value", "common_enter", "common_exit")
+_INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
+_SPECIAL = ("__contains__", "__delitem__", "__enter__", "__eq__", "__exit__", "__hash__", "__iter__", "__ne__")
+# Names that NVIDIA's package offers because its `__init__` uses them, not as part of the interface.
+_LEAKED_NAMES = ("attr", "common_enter", "common_exit", "ctypes", "os", "sys", "value", "warnings")
 _PREFIXES = re.compile(
     r"\b(?:tensorrt_bindings\.tensorrt\.|nvinfer1::(?:\w+::)*|nvonnxparser::(?:\w+::)*|typing\.|typing_extensions\.|"
     r"collections\.abc\.|detail::(?:\w+(?:::|<[^>]*>))*)"
@@ -23,11 +26,15 @@ _PREFIXES = re.compile(
 
 def describe(module: types.ModuleType) -> dict[str, Any]:
     """Return the public interface of the bindings."""
+    plugin = importlib.import_module("tensorrt.plugin")
     result: dict[str, Any] = {
         "version": module.__version__,
         "aliases": {},
         "functions": {},
         "enums": {},
+        "ordered_enums": [],
+        "leaked": [name for name in _LEAKED_NAMES if hasattr(module, name)],
+        "plugin_names": [name for name in sorted(vars(plugin)) if not name.startswith("_")],
         "classes": {},
     }
     for name in sorted(vars(module)):
@@ -46,16 +53,21 @@ def describe(module: types.ModuleType) -> dict[str, Any]:
 def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
     if hasattr(cls, "__members__"):
         result["enums"][name] = {member: int(value) for member, value in cls.__members__.items()}
+        if "__lt__" in vars(cls):
+            result["ordered_enums"].append(name)
         return
     entry: dict[str, Any] = {
         "bases": [base.__name__ for base in cls.__bases__ if not base.__name__.startswith("pybind11")],
         "init": [text for text in _signatures(cls.__init__, "__init__") if "*args" not in text],
         "methods": {},
         "properties": {},
+        "kinds": {},
         "constants": {},
+        "special": [member for member in _SPECIAL if vars(cls).get(member) is not None],
+        "static": sorted(member for member, value in vars(cls).items() if isinstance(value, staticmethod)),
     }
     for member, value in sorted(vars(cls).items()):
-        if member.startswith("_") and member not in _SPECIAL_METHODS:
+        if member.startswith("_") and member not in _INDEXING:
             continue
         if inspect.isclass(value):
             if value.__qualname__ == f"{name}.{member}":  # not an alias of another class's
@@ -64,16 +76,25 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
             entry["constants"][member] = str(getattr(cls, member))
         elif isinstance(value, property):
             entry["properties"][member] = "r" if value.fset is None else "rw"
+            if kind := _kind(value):
+                entry["kinds"][member] = kind
         elif hasattr(type(value), "__members__"):
             entry["constants"][member] = f"{type(value).__name__}.{value.name}"
         elif callable(value) or isinstance(value, (staticmethod, classmethod)):
             entry["methods"][member] = _signatures(value, member)
-    result["classes"][name] = {key: value for key, value in entry.items() if value != {}}
+    kept = {key: value for key, value in entry.items() if value or key in ("bases", "init")}
+    result["classes"][name] = kept
+
+
+def _kind(value: property) -> str:
+    """Return the documented type of a property's value."""
+    document = inspect.getdoc(value.fget) or ""
+    return _PREFIXES.sub("", document.splitlines()[0].rpartition(" -> ")[2]) if " -> " in document else ""
 
 
 def _signatures(function: Any, name: str) -> list[str]:
     """Return every overload as `(name: type, ...) -> type`, without `self`."""
-    document = inspect.getdoc(function) or ""
+    document = inspect.getdoc(getattr(function, "__func__", function)) or ""
     found = []
     for line in document.splitlines():
         match = re.match(rf"(?:\d+\. )?{re.escape(name)}(\(.*\)(?: -> .*)?)\s*$", line.strip())
@@ -93,7 +114,5 @@ def _tidy(signature: str) -> str:
 
 
 if __name__ == "__main__":
-    import tensorrt_bindings  # type: ignore[import-not-found]
-
-    json.dump(describe(tensorrt_bindings), sys.stdout, indent=1)
+    json.dump(describe(importlib.import_module("tensorrt")), sys.stdout, indent=1)
     sys.stdout.write("\n")

@@ -26,7 +26,7 @@ from yolotrt_lab.emulation.cuda.ctypes_runtime import (
 )
 from yolotrt_lab.emulation.cuda.pycuda_core import forget_contexts
 from yolotrt_lab.emulation.distributions import CUDA_VERSION, EmulatedDistribution, emulated_distributions
-from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module
+from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module, fill_plugin_module
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["activate", "active_api", "deactivate"]
@@ -173,6 +173,7 @@ def _fillers(major: int) -> dict[str, Callable[[ModuleType], None]]:
     fillers: dict[str, Callable[[ModuleType], None]] = {
         "tensorrt": lambda module: fill_module(module, api),
         "tensorrt.tensorrt": lambda module: fill_module(module, api),
+        "tensorrt.plugin": lambda module: fill_plugin_module(module, api),
         "pycuda": _fill_pycuda,
         "pycuda.driver": lambda module: _copy(module, pycuda_driver),
         "pycuda._driver": lambda module: _copy(module, pycuda_driver),

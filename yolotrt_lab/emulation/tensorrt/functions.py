@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["module_functions"]
+from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
+
+__all__ = ["leaked_names", "module_functions"]
+
+
+def leaked_names(last_severity: Any) -> dict[str, Any]:
+    """Return what NVIDIA's package offers only because its own code uses it; `from tensorrt import *` brings it in."""
+    return {
+        "attr": "VERBOSE",
+        "value": last_severity,
+        "common_enter": ContextManaged.__enter__,
+        "common_exit": ContextManaged.__exit__,
+        "ctypes": ctypes,
+        "os": os,
+        "sys": sys,
+        "warnings": warnings,
+    }
 
 
 def module_functions(api: Any) -> dict[str, Callable[..., Any]]:

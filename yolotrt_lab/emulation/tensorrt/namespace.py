@@ -8,6 +8,7 @@ with an explanation, what is not implemented.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import json
 import os
@@ -17,13 +18,20 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.enums import ApiEnum, make_enum
-from yolotrt_lab.emulation.tensorrt.functions import module_functions
+from yolotrt_lab.emulation.tensorrt.functions import leaked_names, module_functions
 from yolotrt_lab.emulation.tensorrt.implementations import IMPLEMENTATIONS
-from yolotrt_lab.emulation.tensorrt.objects import ApiMeta, ApiObject, Hidden, Unemulated, missing_attribute
+from yolotrt_lab.emulation.tensorrt.objects import (
+    ApiMeta,
+    ApiObject,
+    Declared,
+    Hidden,
+    Unemulated,
+    missing_attribute,
+)
 from yolotrt_lab.emulation.tensorrt.signatures import checked
 from yolotrt_lab.errors import EmulationError, InputError
 
-__all__ = ["API_VERSIONS", "Api", "build", "fill_module", "requested_api", "vendor_description"]
+__all__ = ["API_VERSIONS", "Api", "build", "fill_module", "fill_plugin_module", "requested_api", "vendor_description"]
 
 API_VERSIONS = (10, 11)
 
@@ -55,6 +63,7 @@ class Api:
         major: 10 or 11.
         version: The full version.
         types: Every class and enum by NVIDIA's name; nested ones as "ILogger.Severity".
+        known: NVIDIA's names of all classes and enums.
         names: Everything the module offers, by name.
     """
 
@@ -63,11 +72,11 @@ class Api:
         self.vendor = vendor_description(major)
         self.version: str = self.vendor["version"]
         self.types: dict[str, type] = {}
+        self.known = frozenset({*self.vendor["classes"], *self.vendor["enums"]})
         self.names: dict[str, Any] = {"__version__": self.version}
         self._make_enums()
         for name in self.vendor["classes"]:
-            if name in IMPLEMENTATIONS:
-                self._class(name)
+            self._class(name)
         self._finish_names()
 
     def __getattr__(self, name: str) -> Any:
@@ -79,14 +88,15 @@ class Api:
     def _make_enums(self) -> None:
         for name, numbers in self.vendor["enums"].items():
             document = f"TensorRT's {name}, with the numbers of version {self.version}."
-            self.types[name] = make_enum(name, numbers, document=document)
+            ordered = name in self.vendor["ordered_enums"]
+            self.types[name] = make_enum(name, numbers, document=document, ordered=ordered)
 
     def _class(self, name: str) -> type:
         if name in self.types:
             return self.types[name]
         entry = self.vendor["classes"][name]
-        implementation = IMPLEMENTATIONS[name]
-        parents = [self._class(base) for base in entry["bases"] if base in IMPLEMENTATIONS]
+        implementation = IMPLEMENTATIONS.get(name, Declared)
+        parents = [self._class(base) for base in entry["bases"]]
         constructible = bool(entry["init"])
         members: dict[str, Any] = {
             "__doc__": implementation.__doc__,
@@ -96,18 +106,22 @@ class Api:
             "_api_name": name,
             "_is_api_class": True,
             "_constructible": constructible,
+            "_is_declared": implementation is Declared,
         }
         members.update(self._members(name, implementation))
-        if constructible:
+        if constructible and implementation is not Declared:
             members["__init__"] = checked(
                 implementation.__init__,
                 name="__init__",
                 class_name=name,
                 overloads=entry["init"],
                 types=self.types,
+                known=self.known,
             )
         members.update(self._constants(name, entry))
-        made = ApiMeta(name, (implementation, *parents), members)
+        # An implementation may itself inherit from what a parent inherits: then the parent's is enough.
+        own = [] if any(issubclass(parent, implementation) for parent in parents) else [implementation]
+        made = ApiMeta(name, (*own, *parents), members)
         self.types[name] = made
         return made
 
@@ -117,7 +131,9 @@ class Api:
         for member, overloads in methods.items():
             found = inspect.getattr_static(implementation, member, None)
             if isinstance(found, FunctionType):
-                members[member] = checked(found, name=member, class_name=name, overloads=overloads, types=self.types)
+                members[member] = checked(
+                    found, name=member, class_name=name, overloads=overloads, types=self.types, known=self.known
+                )
             elif found is None:
                 members[member] = Unemulated(name, member, "method")
         for member, access in properties.items():
@@ -167,7 +183,9 @@ class Api:
         sizes = _item_sizes(self)
         data_type.itemsize = property(lambda this: sizes.get(this), doc="Size of one element in bytes.")
         logger: Any = self.types["Logger"]
-        logger.Severity = self.types["ILogger.Severity"]
+        severities: Any = self.types["ILogger.Severity"]
+        logger.Severity = severities
+        self.names.update(leaked_names(severities.VERBOSE))
 
 
 def _builtin_base(implementation: type) -> type:
@@ -194,7 +212,9 @@ def fill_module(module: ModuleType, api: Api) -> None:
     vars(module).update(api.names)
 
     def refuse(name: str) -> Any:
-        if name in api.vendor["classes"] or name in api.vendor["functions"]:
+        if name == "tensorrt" and module.__name__ == name:
+            return importlib.import_module("tensorrt.tensorrt")
+        if name in api.vendor["functions"]:
             raise EmulationError(
                 f"tensorrt.{name} is not emulated: TensorRT {api.version} has it, its emulation does not.",
                 fix="Run this on a machine with an NVIDIA GPU and TensorRT, or do without it.",
@@ -203,3 +223,20 @@ def fill_module(module: ModuleType, api: Api) -> None:
 
     module.__getattr__ = refuse  # type: ignore[method-assign]
     module.__doc__ = f"Emulation of TensorRT {api.version} on the CPU by OpenVINO. Not NVIDIA's software."
+
+
+def fill_plugin_module(module: ModuleType, api: Api) -> None:
+    """Give the module `tensorrt.plugin` its content: names that refuse to be used."""
+    known = api.vendor["plugin_names"]
+
+    def refuse(name: str) -> Any:
+        if name in known:
+            raise EmulationError(
+                f"tensorrt.plugin.{name} is not emulated: it makes layers of CUDA kernels.",
+                fix="Run this on a machine with an NVIDIA GPU and TensorRT, or express the layer in ONNX operators.",
+            )
+        raise missing_attribute(f"module '{module.__name__}'", name)
+
+    module.__getattr__ = refuse  # type: ignore[method-assign]
+    module.__dir__ = lambda: list(known)  # type: ignore[method-assign]
+    module.__doc__ = "Names of TensorRT's plugin decorators; custom CUDA layers are not emulated."

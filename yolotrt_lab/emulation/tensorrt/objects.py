@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["ApiMeta", "ApiObject", "ContextManaged", "Hidden", "Unemulated", "call_user", "pure_virtual"]
+__all__ = ["ApiMeta", "ApiObject", "ContextManaged", "Declared", "Hidden", "Unemulated", "call_user", "pure_virtual"]
 
 _MODULE = "tensorrt.tensorrt"
 
@@ -58,11 +58,17 @@ class ApiMeta(type):
 
     _api_name: str
     _constructible: bool
+    _is_declared: bool
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Construct, and insist that the base's `__init__` was called."""
         if not cls._constructible:
             raise TypeError(f"{_MODULE}.{cls._api_name}: No constructor defined!")
+        if cls._is_declared:
+            raise EmulationError(
+                f"tensorrt.{cls._api_name} is not emulated: TensorRT has this class, its emulation only its name.",
+                fix="Run this on a machine with an NVIDIA GPU and TensorRT, or do without it.",
+            )
         instance = super().__call__(*args, **kwargs)
         if "_initialised" not in vars(instance):
             raise TypeError(f"{_MODULE}.{cls._api_name}.__init__() must be called when overriding __init__")
@@ -70,6 +76,10 @@ class ApiMeta(type):
 
     def __getattr__(cls, name: str) -> Any:
         raise missing_attribute(f"type object '{_MODULE}.{cls._api_name}'", name)
+
+    def __dir__(cls) -> list[str]:
+        """Return what NVIDIA's class shows too, for completion and help."""
+        return [name for name in super().__dir__() if _is_shown(cls, name)]
 
 
 class ApiObject(metaclass=ApiMeta):
@@ -80,11 +90,13 @@ class ApiObject(metaclass=ApiMeta):
         _api_name: NVIDIA's name of the class.
         _is_api_class: True in the classes programs see, False in their subclasses.
         _constructible: Whether programs may construct it.
+        _is_declared: Whether there is nothing behind the class's name.
     """
 
     _api: ClassVar[Any] = None
     _api_name: ClassVar[str] = "object"
     _constructible: ClassVar[bool] = True
+    _is_declared: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._initialised = True
@@ -109,10 +121,24 @@ class ApiObject(metaclass=ApiMeta):
     def __getattr__(self, name: str) -> Any:
         raise missing_attribute(f"'{_MODULE}.{self._api_name}' object", name)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if _is_shown(type(self), name)]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        own = type(self)
+        name = f"{_MODULE}.{self._api_name}" if "_is_api_class" in vars(own) else own.__name__
+        raise TypeError(f"cannot pickle '{name}' object")
+
     def __repr__(self) -> str:
         own = type(self)
         name = f"{_MODULE}.{self._api_name}" if "_is_api_class" in vars(own) else f"{own.__module__}.{own.__qualname__}"
         return f"<{name} object at {id(self):#x}>"
+
+
+class Declared(ApiObject):
+    """A class that the emulation has by name only: programs can look it up and ask about it, but not make one."""
+
+    _is_declared = True
 
 
 class ContextManaged(ApiObject):
@@ -137,6 +163,12 @@ def _has_attribute(cls: type, name: str) -> bool:
     return any(name in vars(base) for base in cls.__mro__)
 
 
+def _is_shown(cls: type, name: str) -> bool:
+    private = name.startswith("_") and not name.startswith("__")
+    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
+    return not isinstance(found, Hidden) and not (private and found is not None)
+
+
 class Hidden:
     """Stands where a class has a member that this TensorRT version lacks."""
 
@@ -159,6 +191,7 @@ class Unemulated:
     def __init__(self, class_name: str, name: str, kind: str) -> None:
         self._text = f"tensorrt.{class_name}.{name}"
         self._kind = kind
+        self.__doc__ = f"Not emulated: TensorRT has this {kind}."
 
     def _refuse(self) -> NoReturn:
         raise EmulationError(

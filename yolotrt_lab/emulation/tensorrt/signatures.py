@@ -6,9 +6,11 @@ it here has met it before on a GPU.
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,10 @@ __all__ = ["Parameter", "Signature", "checked", "parse_signature"]
 
 _MODULE = "tensorrt.tensorrt"
 _NULLABLE = frozenset({"output_allocator", "runtime_config", "path", "kernel_text"})
+_PACKAGES = {
+    "SupportsInt": "typing", "SupportsFloat": "typing", "Sequence": "collections.abc", "Iterable": "collections.abc",
+    "Callable": "collections.abc", "Buffer": "typing_extensions", "CapsuleType": "typing_extensions",
+}  # fmt: skip
 _FLOATLIKE = ("float", "float16", "float32", "float64", "float128", "longdouble", "str", "bytes")
 
 
@@ -81,7 +87,13 @@ def parse_signature(text: str) -> Signature:
 
 
 def checked(
-    function: Callable[..., Any], *, name: str, class_name: str, overloads: Sequence[str], types: Mapping[str, type]
+    function: Callable[..., Any],
+    *,
+    name: str,
+    class_name: str,
+    overloads: Sequence[str],
+    types: Mapping[str, type],
+    known: Collection[str],
 ) -> Callable[..., Any]:
     """Return `function` behind the argument check.
 
@@ -90,19 +102,64 @@ def checked(
         name: The method's name.
         class_name: The class it belongs to.
         overloads: NVIDIA's signatures.
-        types: API classes and enums by name, filled later than this is called.
+        types: API classes and enums by name; the classes are filled in later than this is called.
+        known: The names of all of them.
     """
     signatures = [parse_signature(text) for text in overloads]
+    defaults = [default_values(signature, types) for signature in signatures]
 
     @functools.wraps(function)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for signature in signatures:
+        for signature, values in zip(signatures, defaults, strict=True):
             bound = signature.bind(args, kwargs, types)
             if bound is not None:
-                return function(self, *bound[0], **bound[1])
-        raise TypeError(_complaint(self, args, kwargs, name, class_name, signatures, types))
+                missing = {name: value for name, value in values.items() if name not in bound[1]} if values else {}
+                for parameter in signature.parameters[: len(bound[0])]:
+                    missing.pop(parameter.name, None)
+                return function(self, *bound[0], **bound[1], **missing)
+        raise TypeError(_complaint(self, args, kwargs, name, class_name, signatures, known))
 
+    call.__doc__ = describe_call(name, class_name, overloads, function.__doc__ or "", known)
+    call.__qualname__, call.__module__ = f"{class_name}.{name}", _MODULE
+    if len(signatures) == 1:
+        call.__signature__ = _python_signature(signatures[0], defaults[0])  # type: ignore[attr-defined]
     return call
+
+
+def default_values(signature: Signature, types: Mapping[str, type]) -> dict[str, Any]:
+    """Return the values of the parameters that have a default, by name; enums must be in `types` already."""
+    return {p.name: _value(p, types) for p in signature.parameters if p.default is not None}
+
+
+def _value(parameter: Parameter, types: Mapping[str, type]) -> Any:
+    text = parameter.default or "None"
+    member = re.fullmatch(r"<\w+\.(\w+): \d+>", text)
+    return getattr(types[parameter.kind], member.group(1)) if member else ast.literal_eval(text)
+
+
+def _python_signature(signature: Signature, defaults: Mapping[str, Any]) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    empty = inspect.Parameter.empty
+    parameters = [inspect.Parameter("self", kind)]
+    for item in signature.parameters:
+        default = defaults.get(item.name, empty)
+        parameters.append(inspect.Parameter(item.name, kind, default=default, annotation=item.kind or empty))
+    returned = signature.text.rpartition(") -> ")[2] if ") -> " in signature.text else inspect.Signature.empty
+    return inspect.Signature(parameters, return_annotation=returned)
+
+
+def describe_call(name: str, class_name: str, overloads: Sequence[str], document: str, known: Collection[str]) -> str:
+    """Return a docstring in pybind11's form: the signatures first, then the text."""
+    texts = [f"{name}{_with_self(text, class_name, known)}" for text in overloads]
+    if len(texts) == 1:
+        return f"{texts[0]}\n\n{document}"
+    numbered = [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+    return "\n".join([f"{name}(*args, **kwargs)", "Overloaded function.", "", *numbered, "", document])
+
+
+def _with_self(text: str, class_name: str, known: Collection[str]) -> str:
+    inside = _qualified(text, known)[1:]
+    return f"(self: {_MODULE}.{class_name}{'' if inside.startswith(')') else ', '}{inside}"
 
 
 def _complaint(
@@ -112,30 +169,29 @@ def _complaint(
     name: str,
     class_name: str,
     signatures: Sequence[Signature],
-    types: Mapping[str, type],
+    known: Collection[str],
 ) -> str:
     constructor = name == "__init__"
     what = "constructor" if constructor else "function"
     lines = [f"{name}(): incompatible {what} arguments. The following argument types are supported:"]
     for number, signature in enumerate(signatures, 1):
-        text = _qualified(signature.text, types)
         if constructor:
+            text = _qualified(signature.text, known)
             lines.append(f"    {number}. {_MODULE}.{class_name}{text.removesuffix(' -> None')}")
         else:
-            inside = text[1:]
-            comma = "" if inside.startswith(")") else ", "
-            lines.append(f"    {number}. (self: {_MODULE}.{class_name}{comma}{inside}")
+            lines.append(f"    {number}. {_with_self(signature.text, class_name, known)}")
     shown = [repr(value) for value in (args if constructor else (self, *args))]
-    invoked = ", ".join(shown)
-    if kwargs:
-        invoked += "; kwargs: " + ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+    named = "kwargs: " + ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) if kwargs else ""
+    invoked = "; ".join(text for text in (", ".join(shown), named) if text)
     return "\n".join([*lines, "", f"Invoked with: {invoked}"])
 
 
-def _qualified(text: str, types: Mapping[str, type]) -> str:
+def _qualified(text: str, known: Collection[str]) -> str:
     def qualify(match: re.Match[str]) -> str:
         word = match.group(0)
-        return f"{_MODULE}.{word}" if word in types else word
+        if word in _PACKAGES:
+            return f"{_PACKAGES[word]}.{word}"
+        return f"{_MODULE}.{word}" if word in known else word
 
     return re.sub(r"(?<![<.\w])[A-Za-z_][\w.]*", qualify, text)
 

@@ -1,5 +1,7 @@
 """What NVIDIA's bindings were observed to do when they are used, rightly and wrongly; the emulation does the same."""
 
+import copy
+import importlib
 import pickle
 import sys
 
@@ -104,7 +106,7 @@ class TestArguments:
         assert text.startswith("set_memory_pool_limit(): incompatible function arguments.")
         assert (
             "1. (self: tensorrt.tensorrt.IBuilderConfig, pool: tensorrt.tensorrt.MemoryPoolType, "
-            "pool_size: SupportsInt) -> None"
+            "pool_size: typing.SupportsInt) -> None"
         ) in text
         assert "Invoked with: <tensorrt.tensorrt.IBuilderConfig object at" in text
 
@@ -167,10 +169,19 @@ class TestAttributes:
         with pytest.raises(AttributeError, match="module 'tensorrt' has no attribute 'nosuch'"):
             _ = trt.nosuch
 
-    @pytest.mark.parametrize("name", ["Refitter", "OnnxParserRefitter", "get_plugin_registry", "IPluginV3"])
-    def test_what_is_not_emulated_says_so(self, trt, name):
-        with pytest.raises(EmulationError, match=rf"tensorrt\.{name} is not emulated"):
-            getattr(trt, name)
+    @pytest.mark.parametrize("name", ["IAttention", "ISymExpr"])
+    def test_what_tensorrt_makes_itself_is_there_by_name(self, trt, name):
+        assert not isinstance(trt.Logger(), getattr(trt, name))
+
+    def test_a_class_that_is_there_by_name_only_says_so(self, trt):
+        with pytest.raises(EmulationError, match=r"tensorrt\.DimsExprs is not emulated"):
+            trt.DimsExprs()
+
+    def test_the_plugin_decorators_say_that_they_are_not_emulated(self, trt):
+        plugin = importlib.import_module("tensorrt.plugin")
+        with pytest.raises(EmulationError, match=r"tensorrt\.plugin\.register is not emulated"):
+            _ = plugin.register
+        assert not hasattr(plugin, "nosuch")
 
     def test_methods_that_are_not_emulated_say_so(self, lab):
         network = lab.builder.create_network()
