@@ -5,6 +5,7 @@ from __future__ import annotations
 from yolotrt_lab.emulation.tensorrt.builder import Builder
 from yolotrt_lab.emulation.tensorrt.config import IBuilderConfig, IOptimizationProfile
 from yolotrt_lab.emulation.tensorrt.context import IExecutionContext
+from yolotrt_lab.emulation.tensorrt.debug_tensors import IDebugListener
 from yolotrt_lab.emulation.tensorrt.engine import ICudaEngine
 from yolotrt_lab.emulation.tensorrt.inspector import EngineInspector
 from yolotrt_lab.emulation.tensorrt.interfaces import (
@@ -38,6 +39,7 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     EngineInspector,
     IBuilderConfig,
     ICudaEngine,
+    IDebugListener,
     IErrorRecorder,
     IExecutionContext,
     IHostMemory,
