@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
-VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
 HERE = Path(__file__).parent
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))  # importlib mode puts no test folder there, and the tests here share modules
+
+VERSIONS = {10: "10.16.1.11", 11: "11.4.0.106"}
 SYMBOLS = (
     "createInferBuilder_INTERNAL",
     "createInferRefitter_INTERNAL",
@@ -59,6 +62,7 @@ def ask(major: int, cache: Path, program: str) -> dict:
     if not (site / "tensorrt_bindings").is_dir():
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
+    write_frontend(site)
     libraries = build_libraries(major, folder / "lib")
     done = subprocess.run(
         [sys.executable, str(HERE / program)],
@@ -69,7 +73,17 @@ def ask(major: int, cache: Path, program: str) -> dict:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout[done.stdout.index("{") :])  # the bindings print warnings before it
+
+
+def write_frontend(site: Path) -> None:
+    """Make the package `tensorrt`, which on the package index only passes on what the bindings offer."""
+    package = site / "tensorrt"
+    (package / "plugin").mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(
+        "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+    )
+    (package / "plugin" / "__init__.py").write_text("from tensorrt_bindings.plugin import *\n")
 
 
 def fetch(major: int, folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 Every entry has names (a `*` stands for any characters), a reason, and the versions it is about if not all. A name that
 deviates and is not listed fails the contract test, and so does an entry that nothing needs any more.
+
+Tests beside this file import it by name: `from contract_exceptions import Deviation, unexcepted, unneeded`.
 """
 
 from __future__ import annotations
