@@ -256,6 +256,10 @@ class ICudaEngine(ContextManaged):
         """Return whether a tensor was marked for debugging: never."""
         return False
 
+    def get_aliased_input_tensor(self, name: str) -> str | None:
+        """Return the input whose memory an output shares, None if it has its own: always."""
+        return None
+
     # What comes out of an engine
 
     def create_execution_context(self, strategy: Any = None, runtime_config: Any = None) -> Any:
