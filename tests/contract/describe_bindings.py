@@ -62,6 +62,7 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
         "methods": {},
         "properties": {},
         "kinds": {},
+        "setters": {},
         "constants": {},
         "special": [member for member in _SPECIAL if vars(cls).get(member) is not None],
         "static": sorted(member for member, value in vars(cls).items() if isinstance(value, staticmethod)),
@@ -78,6 +79,8 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
             entry["properties"][member] = "r" if value.fset is None else "rw"
             if kind := _kind(value):
                 entry["kinds"][member] = kind
+            if value.fset is not None:
+                entry["setters"][member] = _PREFIXES.sub("", (inspect.getdoc(value.fset) or "").strip())
         elif hasattr(type(value), "__members__"):
             entry["constants"][member] = f"{type(value).__name__}.{value.name}"
         elif callable(value) or isinstance(value, (staticmethod, classmethod)):

@@ -28,7 +28,7 @@ from yolotrt_lab.emulation.tensorrt.objects import (
     Unemulated,
     missing_attribute,
 )
-from yolotrt_lab.emulation.tensorrt.signatures import checked
+from yolotrt_lab.emulation.tensorrt.signatures import checked, checked_setter
 from yolotrt_lab.errors import EmulationError, InputError
 
 __all__ = ["API_VERSIONS", "Api", "build", "fill_module", "fill_plugin_module", "requested_api", "vendor_description"]
@@ -140,13 +140,25 @@ class Api:
             found = inspect.getattr_static(implementation, member, None)
             if found is None:
                 members[member] = Unemulated(name, member, "property")
-            elif isinstance(found, property) and access == "r" and found.fset is not None:
-                members[member] = property(found.fget, doc=found.__doc__)  # settable in another version only
+            elif isinstance(found, property) and found.fset is not None:
+                members[member] = self._settable(found, self._setter_text(name, member) if access == "rw" else "")
         for member in dir(implementation):
             known = member in methods or member in properties
             if not member.startswith("_") and not known and not hasattr(_builtin_base(implementation), member):
                 members[member] = Hidden(name, member)
         return members
+
+    def _settable(self, found: property, text: str) -> property:
+        """Return a property whose setter checks; without a text it is settable in another version only."""
+        if not text:
+            return property(found.fget, doc=found.__doc__)
+        assign = checked_setter(found.fset, text=text, types=self.types, known=self.known)  # type: ignore[arg-type]
+        return property(found.fget, assign, doc=found.__doc__)
+
+    def _setter_text(self, name: str, member: str) -> str:
+        entry = self.vendor["classes"][name]
+        own: str = entry.get("setters", {}).get(member, "")
+        return own or next(filter(None, (self._setter_text(base, member) for base in entry["bases"])), "")
 
     def _vendor_members(self, name: str) -> tuple[dict[str, list[str]], dict[str, str]]:
         """Return the methods and properties ("r" or "rw") NVIDIA's class has, inherited ones included."""

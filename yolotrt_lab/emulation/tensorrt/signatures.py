@@ -10,11 +10,12 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
+from types import GeneratorType
 from typing import Any
 
-__all__ = ["Parameter", "Signature", "checked", "parse_signature"]
+__all__ = ["Parameter", "Signature", "checked", "checked_setter", "default_values", "parse_signature"]
 
 _MODULE = "tensorrt.tensorrt"
 _NULLABLE = frozenset({"output_allocator", "runtime_config", "path", "kernel_text"})
@@ -22,6 +23,8 @@ _PACKAGES = {
     "SupportsInt": "typing", "SupportsFloat": "typing", "Sequence": "collections.abc", "Iterable": "collections.abc",
     "Callable": "collections.abc", "Buffer": "typing_extensions", "CapsuleType": "typing_extensions",
 }  # fmt: skip
+_UNNAMED = re.compile(r"arg\d+")
+_MAX_DIMS = 8
 _FLOATLIKE = ("float", "float16", "float32", "float64", "float128", "longdouble", "str", "bytes")
 
 
@@ -53,7 +56,7 @@ class Signature:
         for index, parameter in enumerate(self.parameters):
             if index < len(args):
                 value = args[index]
-            elif parameter.name in rest:
+            elif parameter.name in rest and not _UNNAMED.fullmatch(parameter.name):
                 value = rest.pop(parameter.name)
             elif parameter.default is not None:
                 continue
@@ -124,6 +127,33 @@ def checked(
     if len(signatures) == 1:
         call.__signature__ = _python_signature(signatures[0], defaults[0])  # type: ignore[attr-defined]
     return call
+
+
+def checked_setter(
+    setter: Callable[[Any, Any], None], *, text: str, types: Mapping[str, type], known: Collection[str]
+) -> Callable[[Any, Any], None]:
+    """Return a property's setter behind the check of the value's type.
+
+    Args:
+        setter: The setter.
+        text: NVIDIA's signature of it, the object first.
+        types: API classes and enums by name, filled in later.
+        known: The names of all of them.
+    """
+    value_parameter = parse_signature(text).parameters[1]
+
+    @functools.wraps(setter)
+    def assign(self: Any, value: Any) -> None:
+        kind = value_parameter.kind
+        # What a setter takes by pointer may be taken back by None.
+        nothing = value is None and kind.startswith("I") and kind in types
+        if not nothing and not _fits(value, value_parameter, types):
+            complaint = "(): incompatible function arguments. The following argument types are supported:"
+            shape = f"    1. {_qualified(text, known)}"
+            raise TypeError(f"{complaint}\n{shape}\n\nInvoked with: {self!r}, {value!r}")
+        setter(self, int(value) if kind == "SupportsInt" else float(value) if kind == "SupportsFloat" else value)
+
+    return assign
 
 
 def default_values(signature: Signature, types: Mapping[str, type]) -> dict[str, Any]:
@@ -218,29 +248,35 @@ def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
     if plain is not None:
         return plain(value)
     if kind == "Dims":
-        accepted: Any = (tuple, list, types["Dims"])
-        return isinstance(value, accepted) and all(_is_integer(item) for item in value)
+        return _has_items(value) and len(value) <= _MAX_DIMS and all(_is_integer(item) for item in value)
     if kind.startswith("Sequence[") or kind.startswith("Iterable"):
         return _is_sequence(value, kind, types)
+    if kind == "FallbackString" and isinstance(value, str):
+        return True
     expected = types.get(kind)
     # A class that is not emulated has no instances, so any value for it is wrong.
     return expected is not None and isinstance(value, expected)
 
 
 def _is_sequence(value: Any, kind: str, types: Mapping[str, type]) -> bool:
-    if isinstance(value, (str, bytes)):
+    gathered = isinstance(value, (GeneratorType, Set, KeysView, ValuesView, ItemsView))
+    if not gathered and not _has_items(value):
         return False
+    if isinstance(value, GeneratorType):
+        return True  # looking at its items would use them up
     item_kind = kind[kind.index("[") + 1 : -1] if "[" in kind else "object"
-    try:
-        items = list(value)
-    except TypeError:
-        return False
-    return all(_fits(item, Parameter("", item_kind), types) for item in items)
+    return all(_fits(item, Parameter("", item_kind), types) for item in value)
+
+
+def _has_items(value: Any) -> bool:
+    """Return whether Python takes a value for a sequence, strings excepted."""
+    plain = not isinstance(value, (str, bytes, Mapping, Set))
+    return plain and hasattr(type(value), "__getitem__") and hasattr(type(value), "__len__")
 
 
 def _is_integer(value: Any) -> bool:
     if isinstance(value, int):
-        return True
+        return -(1 << 63) <= value < 1 << 64
     return type(value).__name__ not in _FLOATLIKE and (hasattr(value, "__index__") or hasattr(value, "__int__"))
 
 
