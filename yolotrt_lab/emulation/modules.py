@@ -26,10 +26,13 @@ from yolotrt_lab.emulation.cuda.ctypes_runtime import (
 )
 from yolotrt_lab.emulation.cuda.pycuda_core import forget_contexts
 from yolotrt_lab.emulation.distributions import CUDA_VERSION, EmulatedDistribution, emulated_distributions
+from yolotrt_lab.emulation.gpu.memory import CudaMemory
+from yolotrt_lab.emulation.gpu.target import GpuTarget
 from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module, fill_plugin_module
+from yolotrt_lab.emulation.tensorrt.target import use_target
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["activate", "active_api", "deactivate"]
+__all__ = ["activate", "active_api", "deactivate", "is_on_gpu"]
 
 _UNEMULATED_PYCUDA = ("characterize", "compiler", "cumath", "curandom", "elementwise", "gpuarray", "reduction", "scan")
 _PACKAGES = frozenset({"tensorrt", "pycuda", "cuda", "cuda.bindings"})
@@ -80,7 +83,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Return how to make an emulated module, None for all others."""
-        if fullname == POLYGRAPHY_MODULE:
+        if fullname == POLYGRAPHY_MODULE and not _State.on_gpu:
             return _patched_spec(fullname, path, target)
         fill = self.fillers.get(fullname)
         if fill is None:
@@ -111,6 +114,7 @@ class _State:
 
     finder: _Finder | None = None
     api: int | None = None
+    on_gpu: bool = False
     set_aside: dict[str, ModuleType]
 
 
@@ -119,21 +123,39 @@ def active_api() -> int | None:
     return _State.api
 
 
-def activate(major: int) -> None:
-    """Let imports find the emulation of a TensorRT version, 10 or 11. Doing it again changes nothing."""
-    if _State.api == major:
+def is_on_gpu() -> bool:
+    """Return whether TensorRT alone is being emulated, on a GPU's own memory."""
+    return _State.on_gpu
+
+
+def activate(major: int, *, on_gpu: bool = False) -> None:
+    """Let imports find the emulation of a TensorRT version, 10 or 11. Doing it again changes nothing.
+
+    Args:
+        major: The version.
+        on_gpu: Emulate `tensorrt` alone, on the memory of a GPU and with the CUDA modules that are installed.
+
+    Raises:
+        OSError: There is no GPU.
+    """
+    if (_State.api, _State.on_gpu) == (major, on_gpu):
         return
     deactivate()
-    _State.set_aside = {}
     fillers = _fillers(major)
+    if on_gpu:
+        use_target(GpuTarget(CudaMemory()))
+        fillers = {name: fill for name, fill in fillers.items() if name.startswith("tensorrt")}
+    _State.set_aside, _State.on_gpu = {}, on_gpu
     for name in fillers:
         module = sys.modules.pop(name, None)
         if module is not None:
             _State.set_aside[name] = module
             _unlink(name)
-    _State.finder, _State.api = _Finder(fillers, emulated_distributions(build(major).version)), major
+    distributions = emulated_distributions(build(major).version)
+    # On a GPU only TensorRT, the first, is emulated.
+    _State.finder, _State.api = _Finder(fillers, distributions[:1] if on_gpu else distributions), major
     sys.meta_path.insert(0, _State.finder)
-    if POLYGRAPHY_MODULE in sys.modules:
+    if POLYGRAPHY_MODULE in sys.modules and not on_gpu:
         emulate_polygraphy_cuda(sys.modules[POLYGRAPHY_MODULE])
 
 
@@ -155,9 +177,10 @@ def deactivate() -> None:
         parent, _, child = name.rpartition(".")
         if parent in sys.modules:
             setattr(sys.modules[parent], child, module)
-    if POLYGRAPHY_MODULE in sys.modules:
+    if POLYGRAPHY_MODULE in sys.modules and not _State.on_gpu:
         forget_polygraphy_cuda(sys.modules[POLYGRAPHY_MODULE])
-    _State.finder, _State.api, _State.set_aside = None, None, {}
+    _State.finder, _State.api, _State.on_gpu, _State.set_aside = None, None, False, {}
+    use_target(None)
     forget_contexts()
 
 
