@@ -112,8 +112,17 @@ def _signatures(function: Any, name: str) -> list[str]:
 
 
 def _tidy(signature: str) -> str:
-    text = _PREFIXES.sub("", signature).replace("IParserError", "ParserError")
-    return re.sub(r"^\(self(?:: [\w.]+)?(?:, )?", "(", text).removesuffix(" -> ")
+    text = _PREFIXES.sub("", signature).replace("IParserError", "ParserError").removesuffix(" -> ")
+    if not text.startswith("(self"):
+        return text
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character in "([<") - (character in ")]>")
+        if character == "," and depth == 1:
+            return "(" + text[place + 1 :].lstrip()
+        if depth == 0:
+            return "(" + text[place:]
+    return text
 
 
 if __name__ == "__main__":

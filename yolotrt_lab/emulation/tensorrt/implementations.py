@@ -9,6 +9,7 @@ from yolotrt_lab.emulation.tensorrt.debug_tensors import IDebugListener
 from yolotrt_lab.emulation.tensorrt.engine import ICudaEngine
 from yolotrt_lab.emulation.tensorrt.inspector import EngineInspector
 from yolotrt_lab.emulation.tensorrt.interfaces import (
+    IAlgorithmSelector,
     IInt8Calibrator,
     IInt8EntropyCalibrator,
     IInt8EntropyCalibrator2,
@@ -23,9 +24,23 @@ from yolotrt_lab.emulation.tensorrt.logging import IErrorRecorder, ILogger, Logg
 from yolotrt_lab.emulation.tensorrt.network import ILayer, INetworkDefinition, ITensor
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.emulation.tensorrt.parser import OnnxParser, ParserError
+from yolotrt_lab.emulation.tensorrt.permutation import Permutation
+from yolotrt_lab.emulation.tensorrt.plugin_fields import (
+    FallbackString,
+    PluginField,
+    PluginFieldCollection,
+    PluginFieldCollection_,
+)
+from yolotrt_lab.emulation.tensorrt.plugin_registry import IPluginRegistry
 from yolotrt_lab.emulation.tensorrt.runtime import Runtime
 from yolotrt_lab.emulation.tensorrt.timing_cache import ITimingCache
 from yolotrt_lab.emulation.tensorrt.values import Dims, Dims2, Dims3, Dims4, DimsHW, IHostMemory, Weights
+from yolotrt_lab.emulation.tensorrt.versioned import (
+    IGpuAllocator,
+    IGpuAsyncAllocator,
+    InterfaceInfo,
+    IVersionedInterface,
+)
 
 __all__ = ["IMPLEMENTATIONS"]
 
@@ -37,11 +52,15 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     Dims4,
     DimsHW,
     EngineInspector,
+    FallbackString,
+    IAlgorithmSelector,
     IBuilderConfig,
     ICudaEngine,
     IDebugListener,
     IErrorRecorder,
     IExecutionContext,
+    IGpuAllocator,
+    IGpuAsyncAllocator,
     IHostMemory,
     IInt8Calibrator,
     IInt8EntropyCalibrator,
@@ -53,13 +72,20 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     INetworkDefinition,
     IOptimizationProfile,
     IOutputAllocator,
+    IPluginRegistry,
     IProfiler,
     IProgressMonitor,
     ITensor,
     ITimingCache,
+    IVersionedInterface,
+    InterfaceInfo,
     Logger,
     OnnxParser,
     ParserError,
+    Permutation,
+    PluginField,
+    PluginFieldCollection,
+    PluginFieldCollection_,
     Profiler,
     Runtime,
     Weights,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject, pure_virtual
 
 __all__ = [
+    "IAlgorithmSelector",
     "IInt8Calibrator",
     "IInt8EntropyCalibrator",
     "IInt8EntropyCalibrator2",
@@ -43,10 +45,10 @@ class IProgressMonitor(ApiObject):
         """Take note that a phase began."""
         pure_virtual("IProgressMonitor", "phase_start")
 
-    def step_complete(self, phase_name: str, step: int) -> bool | None:
+    def step_complete(self, phase_name: str, step: int) -> bool:
         """Take note that a step is done; return whether to go on."""
         pure_virtual("IProgressMonitor", "step_complete")
-        return None
+        return False
 
     def phase_finish(self, phase_name: str) -> None:
         """Take note that a phase ended."""
@@ -61,6 +63,17 @@ class IOutputAllocator(ApiObject):
     """
 
 
+class IAlgorithmSelector(ApiObject):
+    """Base of selectors of kernels, TensorRT 10; the emulation's kernels are OpenVINO's and cannot be selected."""
+
+    def report_algorithms(self, contexts: Sequence[Any], choices: Sequence[Any]) -> None:
+        """Take note of the kernels that were chosen."""
+
+    def select_algorithms(self, context: Any, choices: Sequence[Any]) -> list[int]:
+        """Return the numbers of the kernels to choose from; all of them."""
+        return list(range(len(choices)))
+
+
 class IInt8Calibrator(ApiObject):
     """Base of the calibrators of TensorRT 10.
 
@@ -71,27 +84,30 @@ class IInt8Calibrator(ApiObject):
 
     def get_batch_size(self) -> int:
         """Return the batch size."""
+        text = "Use Implicit batch dimensions support has been removed instead."
+        warnings.warn(text, DeprecationWarning, stacklevel=3)  # past this and the argument check
         pure_virtual("Derived", "get_batch_size")
         return -1
 
     def get_algorithm(self) -> Any:
         """Return the calibration algorithm."""
         if not self._algorithm:
-            return pure_virtual("Derived", "get_algorithm")
-        return getattr(self._api.CalibrationAlgoType, self._algorithm)
+            pure_virtual("IInt8Calibrator", "get_algorithm")
+        return getattr(self._api.CalibrationAlgoType, self._algorithm or "LEGACY_CALIBRATION")
 
     def get_batch(self, names: Sequence[str]) -> list[int] | None:
         """Return the device addresses of a batch, one for each input; [] or None at the end."""
-        pure_virtual("Derived", "get_batch")
-        return None
+        return []
 
     def read_calibration_cache(self) -> Any:
         """Return a calibration cache, or None."""
-        pure_virtual("Derived", "read_calibration_cache")
+        raise TypeError(
+            "Unable to convert function return value to a Python type! The signature was\n"
+            f"\t(self: tensorrt.tensorrt.{self._api_name}) -> typing_extensions.Buffer"
+        )
 
     def write_calibration_cache(self, cache: Any) -> None:
         """Keep a calibration cache."""
-        pure_virtual("Derived", "write_calibration_cache")
 
 
 class IInt8LegacyCalibrator(IInt8Calibrator):

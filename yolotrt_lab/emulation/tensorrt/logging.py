@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged, call_user, pure_virtual
+from yolotrt_lab.emulation.tensorrt.signatures import incompatible
 
 __all__ = ["IErrorRecorder", "ILogger", "Logger", "Reporter"]
 
@@ -48,9 +49,9 @@ class IErrorRecorder(ApiObject):
     """Base of error recorders; a subclass implements the methods and calls `IErrorRecorder.__init__`."""
 
     @property
-    def MAX_DESC_LENGTH(self) -> int:
-        """The longest description that is kept whole."""
-        return 127
+    def MAX_DESC_LENGTH(self) -> NoReturn:
+        """The longest description that is kept whole; NVIDIA's bindings fail to read it, so does this."""
+        raise TypeError(incompatible("", "() -> int", self))
 
     def clear(self) -> None:
         """Forget all errors."""
@@ -59,26 +60,27 @@ class IErrorRecorder(ApiObject):
     def get_error_code(self, arg0: int) -> Any:
         """Return the code of an error."""
         pure_virtual("IErrorRecorder", "get_error_code")
+        return self._api.ErrorCodeTRT.SUCCESS
 
     def get_error_desc(self, arg0: int) -> str | None:
         """Return the description of an error."""
         pure_virtual("IErrorRecorder", "get_error_desc")
         return None
 
-    def has_overflowed(self) -> bool | None:
+    def has_overflowed(self) -> bool:
         """Return whether errors were lost."""
         pure_virtual("IErrorRecorder", "has_overflowed")
-        return None
+        return False
 
-    def num_errors(self) -> int | None:
+    def num_errors(self) -> int:
         """Return how many errors there are."""
-        pure_virtual("IErrorRecorder", "num_errors")
-        return None
+        pure_virtual("IErrorRecorder", "get_num_errors")
+        return -1
 
-    def report_error(self, arg0: Any, arg1: str) -> bool | None:
+    def report_error(self, arg0: Any, arg1: str) -> bool:
         """Take an error."""
         pure_virtual("IErrorRecorder", "report_error")
-        return None
+        return False
 
 
 class Reporter:

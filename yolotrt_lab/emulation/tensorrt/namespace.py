@@ -65,6 +65,7 @@ class Api:
         types: Every class and enum by NVIDIA's name; nested ones as "ILogger.Severity".
         known: NVIDIA's names of all classes and enums.
         names: Everything the module offers, by name.
+        singletons: Objects of which there is one for each version, made on demand.
     """
 
     def __init__(self, major: int) -> None:
@@ -74,6 +75,7 @@ class Api:
         self.types: dict[str, type] = {}
         self.known = frozenset({*self.vendor["classes"], *self.vendor["enums"]})
         self.names: dict[str, Any] = {"__version__": self.version}
+        self.singletons: dict[str, Any] = {}
         self._make_enums()
         for name in self.vendor["classes"]:
             self._class(name)
@@ -144,7 +146,7 @@ class Api:
                 members[member] = self._settable(found, self._setter_text(name, member) if access == "rw" else "")
         for member in dir(implementation):
             known = member in methods or member in properties
-            if not member.startswith("_") and not known and not hasattr(_builtin_base(implementation), member):
+            if not member.startswith("_") and not known and not hasattr(object, member):
                 members[member] = Hidden(name, member)
         return members
 
@@ -198,11 +200,6 @@ class Api:
         severities: Any = self.types["ILogger.Severity"]
         logger.Severity = severities
         self.names.update(leaked_names(severities.VERBOSE))
-
-
-def _builtin_base(implementation: type) -> type:
-    """Return the built-in type an implementation inherits, whose methods are not NVIDIA's business."""
-    return bytes if issubclass(implementation, bytes) else object
 
 
 def _item_sizes(api: Api) -> dict[ApiEnum, float]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any
 
-__all__ = ["Parameter", "Signature", "checked", "checked_setter", "default_values", "parse_signature"]
+__all__ = ["Parameter", "Signature", "checked", "checked_setter", "default_values", "incompatible", "parse_signature"]
 
 _MODULE = "tensorrt.tensorrt"
 _NULLABLE = frozenset({"output_allocator", "runtime_config", "path", "kernel_text"})
@@ -148,9 +148,7 @@ def checked_setter(
         # What a setter takes by pointer may be taken back by None.
         nothing = value is None and kind.startswith("I") and kind in types
         if not nothing and not _fits(value, value_parameter, types):
-            complaint = "(): incompatible function arguments. The following argument types are supported:"
-            shape = f"    1. {_qualified(text, known)}"
-            raise TypeError(f"{complaint}\n{shape}\n\nInvoked with: {self!r}, {value!r}")
+            raise TypeError(incompatible("", _qualified(text, known), self, value))
         setter(self, int(value) if kind == "SupportsInt" else float(value) if kind == "SupportsFloat" else value)
 
     return assign
@@ -171,8 +169,10 @@ def _python_signature(signature: Signature, defaults: Mapping[str, Any]) -> insp
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     empty = inspect.Parameter.empty
     parameters = [inspect.Parameter("self", kind)]
-    for item in signature.parameters:
-        default = defaults.get(item.name, empty)
+    for index, item in enumerate(signature.parameters):
+        # NVIDIA has a parameter without default behind ones with; Python cannot say that.
+        sayable = all(later.name in defaults for later in signature.parameters[index:])
+        default = defaults.get(item.name, empty) if sayable else empty
         parameters.append(inspect.Parameter(item.name, kind, default=default, annotation=item.kind or empty))
     returned = signature.text.rpartition(") -> ")[2] if ") -> " in signature.text else inspect.Signature.empty
     return inspect.Signature(parameters, return_annotation=returned)
@@ -190,6 +190,12 @@ def describe_call(name: str, class_name: str, overloads: Sequence[str], document
 def _with_self(text: str, class_name: str, known: Collection[str]) -> str:
     inside = _qualified(text, known)[1:]
     return f"(self: {_MODULE}.{class_name}{'' if inside.startswith(')') else ', '}{inside}"
+
+
+def incompatible(name: str, text: str, *given: Any) -> str:
+    """Return the complaint of a module's function with one signature about its arguments."""
+    complaint = f"{name}(): incompatible function arguments. The following argument types are supported:"
+    return f"{complaint}\n    1. {text}\n\nInvoked with: {', '.join(map(repr, given))}"
 
 
 def _complaint(
@@ -253,6 +259,8 @@ def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
         return _is_sequence(value, kind, types)
     if kind == "FallbackString" and isinstance(value, str):
         return True
+    if kind == "Weights" and type(value).__name__ == "ndarray":
+        return True  # the bindings convert arrays to Weights
     expected = types.get(kind)
     # A class that is not emulated has no instances, so any value for it is wrong.
     return expected is not None and isinstance(value, expected)

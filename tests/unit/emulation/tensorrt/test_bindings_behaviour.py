@@ -1,6 +1,5 @@
 """What NVIDIA's bindings were observed to do when they are used, rightly and wrongly; the emulation does the same."""
 
-import copy
 import importlib
 import pickle
 import sys
