@@ -21,7 +21,8 @@ from yolotrt_lab.emulation.tensorrt.interfaces import (
     Profiler,
 )
 from yolotrt_lab.emulation.tensorrt.logging import IErrorRecorder, ILogger, Logger
-from yolotrt_lab.emulation.tensorrt.network import ILayer, INetworkDefinition, ITensor
+from yolotrt_lab.emulation.tensorrt.network import INetworkDefinition
+from yolotrt_lab.emulation.tensorrt.network_layers import LAYER_CLASSES
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.emulation.tensorrt.parser import OnnxParser, ParserError
 from yolotrt_lab.emulation.tensorrt.permutation import Permutation
@@ -32,8 +33,13 @@ from yolotrt_lab.emulation.tensorrt.plugin_fields import (
     PluginFieldCollection_,
 )
 from yolotrt_lab.emulation.tensorrt.plugin_registry import IPluginRegistry
+from yolotrt_lab.emulation.tensorrt.parser_refitter import OnnxParserRefitter
+from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, IStreamWriter
+from yolotrt_lab.emulation.tensorrt.refitter import Refitter
 from yolotrt_lab.emulation.tensorrt.runtime import Runtime
-from yolotrt_lab.emulation.tensorrt.timing_cache import ITimingCache
+from yolotrt_lab.emulation.tensorrt.tensor import ITensor
+from yolotrt_lab.emulation.tensorrt.serialization import IRuntimeConfig, ISerializationConfig
+from yolotrt_lab.emulation.tensorrt.timing_cache import ITimingCache, TimingCacheKey, TimingCacheValue
 from yolotrt_lab.emulation.tensorrt.values import Dims, Dims2, Dims3, Dims4, DimsHW, IHostMemory, Weights
 from yolotrt_lab.emulation.tensorrt.versioned import (
     IGpuAllocator,
@@ -45,6 +51,7 @@ from yolotrt_lab.emulation.tensorrt.versioned import (
 __all__ = ["IMPLEMENTATIONS"]
 
 _CLASSES: tuple[type[ApiObject], ...] = (
+    *LAYER_CLASSES,
     Builder,
     Dims,
     Dims2,
@@ -67,7 +74,6 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     IInt8EntropyCalibrator2,
     IInt8LegacyCalibrator,
     IInt8MinMaxCalibrator,
-    ILayer,
     ILogger,
     INetworkDefinition,
     IOptimizationProfile,
@@ -75,19 +81,28 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     IPluginRegistry,
     IProfiler,
     IProgressMonitor,
+    IRuntimeConfig,
+    ISerializationConfig,
+    IStreamReader,
+    IStreamReaderV2,
+    IStreamWriter,
     ITensor,
     ITimingCache,
     IVersionedInterface,
     InterfaceInfo,
     Logger,
     OnnxParser,
+    OnnxParserRefitter,
     ParserError,
     Permutation,
     PluginField,
     PluginFieldCollection,
     PluginFieldCollection_,
     Profiler,
+    Refitter,
     Runtime,
+    TimingCacheKey,
+    TimingCacheValue,
     Weights,
 )
 

@@ -140,16 +140,6 @@ def test_vectorised_formats_are_refused(trt, network):
         tensor.allowed_formats = 1 << int(trt.TensorFormat.CHW32)
 
 
-def test_precision_of_single_layers_is_refused(trt, lab, network):
-    if trt.__version__.startswith("11."):
-        assert not hasattr(network[0], "precision")
-        return
-    assert network[0].precision == trt.float32
-    assert not network[0].precision_is_set
-    with pytest.raises(EmulationError, match="Setting the precision of a single layer"):
-        network[0].precision = trt.float16
-
-
 def test_a_second_model_is_refused(lab, model):
     path = model()
     lab.network(path)

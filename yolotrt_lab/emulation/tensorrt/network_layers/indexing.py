@@ -1,0 +1,142 @@
+"""Layers that find or place elements by index: gather, scatter, one-hot, non-zero, reversal, suppression."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from yolotrt_lab.emulation.tensorrt.network_layers.layer import ILayer
+from yolotrt_lab.emulation.tensorrt.network_layers.settings import enum_setting, integer_setting
+from yolotrt_lab.emulation.tensorrt.network_layers.writer import GraphWriter
+from yolotrt_lab.errors import EmulationError
+
+__all__ = [
+    "EMITTERS",
+    "IGatherLayer",
+    "INMSLayer",
+    "INonZeroLayer",
+    "IOneHotLayer",
+    "IReverseSequenceLayer",
+    "IScatterLayer",
+]
+
+_INTEGERS = ("INT32", "INT64")
+
+
+class IGatherLayer(ILayer):
+    """Takes elements by index."""
+
+    axis = integer_setting("axis", "The axis.")
+    mode = enum_setting("mode", "GatherMode", "How indices are read.")
+    num_elementwise_dims = integer_setting("num_elementwise_dims", "How many leading dimensions go together.")
+
+
+class IScatterLayer(ILayer):
+    """Puts elements at indices."""
+
+    axis = integer_setting("axis", "The axis.")
+    mode = enum_setting("mode", "ScatterMode", "How indices are read.")
+
+
+class IOneHotLayer(ILayer):
+    """Writes indices as vectors."""
+
+    axis = integer_setting("axis", "The new axis.")
+
+
+class INonZeroLayer(ILayer):
+    """The places of elements that are not zero."""
+
+    indices_type = enum_setting("indices_type", "DataType", "The type of the places.")
+
+
+class IReverseSequenceLayer(ILayer):
+    """Reverses the start of each sequence."""
+
+    batch_axis = integer_setting("batch_axis", "The axis of the sequences.")
+    sequence_axis = integer_setting("sequence_axis", "The axis along them.")
+
+
+class INMSLayer(ILayer):
+    """Non-maximum suppression."""
+
+    bounding_box_format = enum_setting("bounding_box_format", "BoundingBoxFormat", "How boxes are given.")
+    topk_box_limit = integer_setting("topk_box_limit", "How many boxes of a class are looked at.")
+    indices_type = enum_setting("indices_type", "DataType", "The type of the places.")
+
+
+def _check_indices(out: GraphWriter, index: int = 1) -> None:
+    if out.dtype(index) not in _INTEGERS:
+        raise out.problem("indices must have type Int32 or Int64", kind="API Usage Error")
+
+
+def _gather(out: GraphWriter) -> str:
+    mode, axis, together = (out.layer.get(key) for key in ("mode", "axis", "num_elementwise_dims"))
+    _check_indices(out)
+    names = [out.input(0), out.input(1)]
+    if mode == "ND":
+        return out.add("GatherND", names, batch_dims=together)
+    if not 0 <= axis < len(out.shape(0)):
+        raise out.problem(f"gather axis {axis} is not an axis of the input")
+    if mode == "ELEMENT":
+        return out.add("GatherElements", names, axis=axis)
+    if together:
+        raise EmulationError(
+            "Gather in the mode DEFAULT with num_elementwise_dims is not emulated.", fix="Use the mode ELEMENT or ND."
+        )
+    return out.add("Gather", names, axis=axis)
+
+
+def _scatter(out: GraphWriter) -> str:
+    _check_indices(out)
+    names = [out.input(index) for index in range(3)]
+    if out.layer.get("mode") == "ND":
+        return out.add("ScatterND", names)
+    return out.add("ScatterElements", names, axis=out.layer.get("axis"))
+
+
+def _one_hot(out: GraphWriter) -> str:
+    _check_indices(out, 0)
+    depth = out.known(2)
+    third = out.input(2) if depth is None else out.constant(np.array(int(depth.ravel()[0]), np.int64))
+    return out.add("OneHot", [out.input(0), third, out.input(1)], axis=out.layer.get("axis"))
+
+
+def _non_zero(out: GraphWriter) -> str:
+    found = out.add("NonZero", [out.input(0)], main=True)
+    wanted = out.layer.get("indices_type")
+    return found if wanted == "INT64" else out.cast(found, wanted)
+
+
+def _reverse_sequence(out: GraphWriter) -> str:
+    get = out.layer.get
+    return out.add(
+        "ReverseSequence",
+        [out.input(0), out.int64_input(1)],
+        batch_axis=get("batch_axis"),
+        time_axis=get("sequence_axis"),
+    )
+
+
+def _nms(out: GraphWriter) -> list[str]:
+    """TensorRT has boxes (batch, boxes, 1 or classes, 4) and scores (batch, boxes, classes); ONNX other orders."""
+    boxes = out.shape(0)
+    if len(boxes) == 4 and boxes[2] != 1:
+        raise EmulationError(
+            "NMS with boxes of each class is not emulated.", got=boxes, fix="Share them: [b, n, 1, 4]."
+        )
+    flat = out.add("Squeeze", [out.input(0), out.integers([2])]) if len(boxes) == 4 else out.input(0)
+    scores = out.add("Transpose", [out.input(1)], perm=[0, 2, 1])
+    most = out.known(2)
+    limit = out.int64_input(2) if most is None else out.integers([int(most.ravel()[0])])
+    thresholds = [out.input(index) if out.given(index) else out.constant(0.0, "FLOAT") for index in (3, 4)]
+    centred = int(out.layer.get("bounding_box_format") == "CENTER_SIZES")
+    found = out.add("NonMaxSuppression", [flat, scores, limit, *thresholds], main=True, center_point_box=centred)
+    wanted = out.layer.get("indices_type")
+    count = out.add("Gather", [out.add("Shape", [found]), out.constant(np.array(0, np.int64))], axis=0)
+    return [found if wanted == "INT64" else out.cast(found, wanted), out.cast(count, "INT32")]
+
+
+EMITTERS = {
+    "GATHER": _gather, "SCATTER": _scatter, "ONE_HOT": _one_hot, "NON_ZERO": _non_zero,
+    "REVERSE_SEQUENCE": _reverse_sequence, "NMS": _nms,
+}  # fmt: skip
