@@ -35,6 +35,7 @@ def make_model(
     size: int | str = SIZE,
     baked_batch: bool = False,
     detector: bool = False,
+    width: int = 8,
     extra_nodes: tuple = (),
 ) -> Path:
     """Write images (batch, 3, size, size) -> conv, SiLU, conv, ReLU, conv -> output0 (batch, 4, size/2, size/2).
@@ -71,12 +72,12 @@ def make_model(
         )
         return output
 
-    first = conv("images", 0, (3, 8), stride=2)
+    first = conv("images", 0, (3, width), stride=2)
     nodes.append(helper.make_node("Sigmoid", [first], ["s"], name="/model.0/act/Sigmoid"))
     nodes.append(helper.make_node("Mul", [first, "s"], ["m"], name="/model.0/act/Mul"))
-    second = conv("m", 1, (8, 8))
+    second = conv("m", 1, (width, width))
     nodes.append(helper.make_node("Relu", [second], ["r"], name="/model.1/act/Relu"))
-    third = conv("r", 2, (8, 4))
+    third = conv("r", 2, (width, 4))
     if detector:
         shape = constant("shape", np.array([0, 4, -1], np.int64))
         nodes.append(helper.make_node("Reshape", [third, shape], ["output0"], name="/model.3/Reshape"))

@@ -5,32 +5,15 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.tensorrt.builder_flags import check_flag
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.profile import IOptimizationProfile
+from yolotrt_lab.emulation.tensorrt.properties import FlagBits, kept
 from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["IBuilderConfig", "IOptimizationProfile"]
-
-_REFUSED_FLAGS = {
-    "REFIT": "makes weights replaceable",
-    "REFIT_IDENTICAL": "makes weights replaceable by the same ones",
-    "REFIT_INDIVIDUAL": "makes chosen weights replaceable",
-    "STRIP_PLAN": "leaves the weights out of the plan",
-    "WEIGHTLESS": "leaves the weights out of the plan",
-    "WEIGHT_STREAMING": "streams weights from host memory",
-    "VERSION_COMPATIBLE": "makes a plan that later versions can load",
-    "EXCLUDE_LEAN_RUNTIME": "leaves the runtime out of a version compatible plan",
-    "SAFETY_SCOPE": "restricts the network to the safety runtime",
-    "DIRECT_IO": "forbids reformatting at inputs and outputs",
-    "FP8": "allows FP8 kernels",
-    "INT4": "allows 4-bit integer weights",
-    "FP4": "allows FP4 kernels",
-    "SPARSE_WEIGHTS": "allows kernels for 2:4 sparse weights",
-    "EDITABLE_TIMING_CACHE": "makes the timing cache editable",
-    "ERROR_ON_TIMING_CACHE_MISS": "fails when a kernel has to be timed",
-}
 
 
 def _idle_setting(name: str, default: Any, document: str) -> Any:
@@ -66,7 +49,7 @@ def _fixed_setting(name: str, enum: str, member: str, document: str) -> Any:
     return property(read, write, doc=document)
 
 
-class IBuilderConfig(ContextManaged):
+class IBuilderConfig(FlagBits, ContextManaged):
     """How to build an engine."""
 
     def _setup(self, reporter: Reporter) -> None:
@@ -80,11 +63,11 @@ class IBuilderConfig(ContextManaged):
         self._pools: dict[int, int] = {}
         self._profiles: list[Any] = []
         self._timing_cache: Any = None
-        self._calibrator: Any = None
+        self._int8_calibrator: Any = None
         self._calibration_profile: Any = None
         self._quantization_flags = 0
-        self._monitor: Any = None
-        self._verbosity = self._api.ProfilingVerbosity.LAYER_NAMES_ONLY
+        self._progress_monitor: Any = None
+        self._profiling_verbosity = self._api.ProfilingVerbosity.LAYER_NAMES_ONLY
         self._preview: set[int] = set()
         self._tactic_sources = (1 << len(self._api.TacticSource.__members__)) - 1
 
@@ -105,15 +88,7 @@ class IBuilderConfig(ContextManaged):
     def set_flag(self, flag: Any) -> None:
         """Set a flag."""
         self._check_flag(flag.name)
-        self._flags |= 1 << int(flag)
-
-    def clear_flag(self, flag: Any) -> None:
-        """Clear a flag."""
-        self._flags &= ~(1 << int(flag))
-
-    def get_flag(self, flag: Any) -> bool:
-        """Return whether a flag is set."""
-        return bool(self._flags >> int(flag) & 1)
+        super().set_flag(flag)
 
     def _has_flag(self, name: str) -> bool:
         """Return whether a flag is set, False if this version has no such flag."""
@@ -121,11 +96,9 @@ class IBuilderConfig(ContextManaged):
         return flag is not None and self.get_flag(flag)
 
     def _check_flag(self, name: str) -> None:
-        if name in _REFUSED_FLAGS:
-            raise EmulationError(
-                f"BuilderFlag.{name} is not emulated: on a GPU it {_REFUSED_FLAGS[name]}.",
-                fix="Run this on a machine with an NVIDIA GPU and TensorRT, or do without the flag.",
-            )
+        note = check_flag(name)
+        if note is not None:
+            self._reporter.warning(note)
 
     # Profiles, memory, timing cache
 
@@ -181,34 +154,13 @@ class IBuilderConfig(ContextManaged):
 
     # Observation
 
-    @property
-    def profiling_verbosity(self) -> Any:
-        """How much the inspector can tell about the engine."""
-        return self._verbosity
-
-    @profiling_verbosity.setter
-    def profiling_verbosity(self, value: Any) -> None:
-        self._verbosity = value
-
-    @property
-    def progress_monitor(self) -> Any:
-        """Who is told about the build's progress, and may cancel it."""
-        return self._monitor
-
-    @progress_monitor.setter
-    def progress_monitor(self, value: Any) -> None:
-        self._monitor = value
+    profiling_verbosity = kept("profiling_verbosity", "How much the inspector can tell about the engine.")
+    progress_monitor = kept("progress_monitor", "Who is told about the build's progress, and may cancel it.")
 
     # Classic quantization, TensorRT 10
 
-    @property
-    def int8_calibrator(self) -> Any:
-        """The calibrator of a weakly typed INT8 build."""
-        return self._calibrator
-
-    @int8_calibrator.setter
-    def int8_calibrator(self, value: Any) -> None:
-        self._calibrator = value
+    int8_calibrator = kept("int8_calibrator", "The calibrator of a weakly typed INT8 build.")
+    quantization_flags = kept("quantization_flags", "The quantization flags as bits.", convert=int)
 
     def set_calibration_profile(self, profile: Any) -> bool:
         """Set the shapes used for calibration; its opt shapes count."""
@@ -218,15 +170,6 @@ class IBuilderConfig(ContextManaged):
     def get_calibration_profile(self) -> Any:
         """Return the calibration profile, or None."""
         return self._calibration_profile
-
-    @property
-    def quantization_flags(self) -> int:
-        """The quantization flags as bits."""
-        return self._quantization_flags
-
-    @quantization_flags.setter
-    def quantization_flags(self, value: int) -> None:
-        self._quantization_flags = int(value)
 
     def set_quantization_flag(self, flag: Any) -> None:
         """Set a quantization flag; the emulation always calibrates before fusion."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.tensorrt.layers import EngineLayer
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
-from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
-from yolotrt_lab.emulation.tensorrt.plan_format import PlanHead, TensorRecord
+from yolotrt_lab.emulation.tensorrt.plan_format import Plan, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder
+from yolotrt_lab.emulation.tensorrt.serialization import PlanHolder
 from yolotrt_lab.emulation.tensorrt.target import LoadedNetwork
 from yolotrt_lab.errors import EmulationError
 
@@ -19,15 +20,12 @@ __all__ = ["ICudaEngine"]
 _WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "INT32": "INT32", "INT64": "INT64"}
 
 
-class ICudaEngine(ContextManaged):
+class ICudaEngine(PlanHolder):
     """A compiled network. Contexts made from it run it."""
 
-    def _setup(self, reporter: Reporter, head: PlanHead, network: LoadedNetwork, plan: bytes) -> None:
-        self._reporter = reporter
-        self._head = head
-        self._network = network
-        self._plan = plan
-        self._records = {record.name: record for record in head.tensors}
+    def _setup(self, reporter: Reporter, plan: Plan, network: LoadedNetwork | None, data: bytes) -> None:
+        super()._setup(reporter, plan, network, data)
+        self._records = {record.name: record for record in plan.head.tensors}
         self._shape_cache: dict[tuple[Shape, ...], dict[str, Shape]] = {}
 
     # What contexts and the inspector need
@@ -105,11 +103,6 @@ class ICudaEngine(ContextManaged):
         return self._api.HardwareCompatibilityLevel.NONE
 
     @property
-    def refittable(self) -> bool:
-        """Whether weights can be replaced: no."""
-        return False
-
-    @property
     def has_implicit_batch_dimension(self) -> bool:
         """Whether the batch dimension is implicit: never."""
         return False
@@ -170,14 +163,7 @@ class ICudaEngine(ContextManaged):
         """Return how many bytes of intermediate tensors a context needs with a profile."""
         return self._activation_bytes
 
-    @property
-    def error_recorder(self) -> Any:
-        """The error recorder."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.own_recorder = value
+    error_recorder = error_recorder()
 
     # Inputs and outputs
 
@@ -226,6 +212,14 @@ class ICudaEngine(ContextManaged):
         shapes = self._profile_range(name, profile_index)
         return [] if shapes is None else [self._api.Dims(shape) for shape in shapes]
 
+    def get_tensor_profile_values(self, name: int, profile_index: str) -> NoReturn:
+        """Refuse: there are no inputs whose values decide shapes. The bindings call the two parameters by wrong names.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError("Binding index does not correspond to an input shape tensor.")
+
     def get_tensor_format(self, name: str, profile_index: int = 0) -> Any:
         """Return a tensor's memory format: linear."""
         self._record("getTensorFormat", name)
@@ -263,19 +257,23 @@ class ICudaEngine(ContextManaged):
     # What comes out of an engine
 
     def create_execution_context(self, strategy: Any = None, runtime_config: Any = None) -> Any:
-        """Return a context that runs the engine."""
-        static = self._api.ExecutionContextAllocationStrategy.STATIC
-        if strategy is not None and isinstance(strategy, type(static)) and strategy != static:
+        """Return a context that runs the engine, None if the engine still lacks its weights."""
+        if self._head.stripped:
+            text = "The engine was built with kSTRIP_PLAN: refit it with its weights before creating a context."
+            self._reporter.usage_error("ICudaEngine::createExecutionContext", text)
+            return None
+        settings = runtime_config if runtime_config is not None else strategy
+        if isinstance(settings, self._api.IRuntimeConfig):
+            settings = settings.get_execution_context_allocation_strategy()
+        if settings is not None and settings != self._api.ExecutionContextAllocationStrategy.STATIC:
             self._reporter.warning("[emulation] Allocation strategies have no effect: OpenVINO manages its memory.")
-        return self._api.IExecutionContext._create(self._reporter.child(), self)
+        context = self._api.IExecutionContext._create(self._reporter.child(), self)
+        self._contexts.add(context)
+        return context
 
     def create_engine_inspector(self) -> Any:
         """Return an inspector that tells about the layers."""
         return self._api.EngineInspector._create(self._reporter.child(), self)
-
-    def serialize(self) -> Any:
-        """Return the plan."""
-        return self._api.IHostMemory._of(self._plan)
 
 
 _BYTES = {"FP32": 4, "FP16": 2, "BF16": 2, "Int8": 1, "Int32": 4, "Int64": 8, "Bool": 1}

@@ -25,7 +25,9 @@ from yolotrt_lab.emulation.tensorrt.network import INetworkDefinition
 from yolotrt_lab.emulation.tensorrt.network_layers import LAYER_CLASSES
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.emulation.tensorrt.parser import OnnxParser, ParserError
+from yolotrt_lab.emulation.tensorrt.parser_refitter import OnnxParserRefitter
 from yolotrt_lab.emulation.tensorrt.permutation import Permutation
+from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, IStreamWriter
 from yolotrt_lab.emulation.tensorrt.plugin_fields import (
     FallbackString,
     PluginField,
@@ -33,12 +35,10 @@ from yolotrt_lab.emulation.tensorrt.plugin_fields import (
     PluginFieldCollection_,
 )
 from yolotrt_lab.emulation.tensorrt.plugin_registry import IPluginRegistry
-from yolotrt_lab.emulation.tensorrt.parser_refitter import OnnxParserRefitter
-from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, IStreamWriter
 from yolotrt_lab.emulation.tensorrt.refitter import Refitter
 from yolotrt_lab.emulation.tensorrt.runtime import Runtime
-from yolotrt_lab.emulation.tensorrt.tensor import ITensor
 from yolotrt_lab.emulation.tensorrt.serialization import IRuntimeConfig, ISerializationConfig
+from yolotrt_lab.emulation.tensorrt.tensor import ITensor
 from yolotrt_lab.emulation.tensorrt.timing_cache import ITimingCache, TimingCacheKey, TimingCacheValue
 from yolotrt_lab.emulation.tensorrt.values import Dims, Dims2, Dims3, Dims4, DimsHW, IHostMemory, Weights
 from yolotrt_lab.emulation.tensorrt.versioned import (

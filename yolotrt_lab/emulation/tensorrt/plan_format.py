@@ -1,4 +1,4 @@
-"""The emulation's plan file: a magic number, a compressed JSON head, and OpenVINO's blob."""
+"""The emulation's plan file: a magic number, a compressed JSON head, the ONNX model if refittable, OpenVINO's blob."""
 
 from __future__ import annotations
 
@@ -9,12 +9,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
+from yolotrt_lab.emulation.tensorrt.weights_elision import elide_weights, restore_weights
 
-__all__ = ["FORMAT", "MAGIC", "NodeRecord", "PlanError", "PlanHead", "TensorRecord", "pack", "unpack"]
+__all__ = [
+    "FORMAT",
+    "MAGIC",
+    "PREFIX_BYTES",
+    "NodeRecord",
+    "Plan",
+    "PlanError",
+    "PlanHead",
+    "TensorRecord",
+    "pack",
+    "rest_bytes",
+    "unpack",
+]
 
 MAGIC = b"YOLOTRT-EMULATED"
-FORMAT = 2
-_PREFIX = struct.Struct("<16sIQQI")  # magic, format, head bytes, blob bytes, CRC-32 of both
+FORMAT = 3
+_PREFIX = struct.Struct("<16sIQQQI")  # magic, format, bytes of head, of model and of blob, CRC-32 of all three
+PREFIX_BYTES = _PREFIX.size
 
 
 class PlanError(Exception):
@@ -58,6 +72,17 @@ class PlanHead:
         shape_rules: For outputs whose shape depends on one dynamic dimension in a straight line: per axis (factor,
             offset). Empty if there is no such rule.
         nodes: The ONNX nodes.
+        strongly_typed: Whether the types in the network decided the arithmetic.
+        tf32: Whether FP32 may be computed in TF32.
+        io_types: Data types that inputs and outputs of a weakly typed network were changed to, by name.
+        refit: Which weights can be replaced: "" for none, "all", "identical" or "individual".
+        refittable: Name and checksum of the weights that can be replaced.
+        refittable_bytes: How many bytes these weights have.
+        stripped: Whether they are left out.
+        weightless: Whether they were left out when the plan was built, though they may have been given back.
+        version_compatible: Whether other TensorRT versions may load the plan.
+        lean_runtime: Whether a version compatible plan brings its own runtime.
+        weights_bytes: How many bytes of weights there are.
     """
 
     tensorrt_version: str
@@ -71,17 +96,52 @@ class PlanHead:
     profiles: tuple[dict[str, ShapeRange], ...]
     shape_rules: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     nodes: tuple[NodeRecord, ...] = ()
+    strongly_typed: bool = True
+    tf32: bool = False
+    io_types: dict[str, str] = field(default_factory=dict)
+    refit: str = ""
+    refittable: tuple[tuple[str, int], ...] = ()
+    refittable_bytes: int = 0
+    stripped: bool = False
+    weightless: bool = False
+    version_compatible: bool = False
+    lean_runtime: bool = False
+    weights_bytes: int = 0
 
 
-def pack(head: PlanHead, blob: bytes) -> bytes:
-    """Return the plan file's bytes."""
-    packed = zlib.compress(json.dumps(asdict(head), sort_keys=True).encode(), 6)
-    crc = zlib.crc32(blob, zlib.crc32(packed))
-    return _PREFIX.pack(MAGIC, FORMAT, len(packed), len(blob), crc) + packed + blob
+@dataclass(frozen=True)
+class Plan:
+    """The content of a plan file.
+
+    Attributes:
+        head: What it says about itself.
+        blob: OpenVINO's executable; empty if weights were stripped, since it cannot be made without them.
+        model: The ONNX model a refit compiles again; empty if the plan is not refittable.
+    """
+
+    head: PlanHead
+    blob: bytes
+    model: bytes = b""
 
 
-def unpack(data: bytes) -> tuple[PlanHead, bytes]:
-    """Return head and blob.
+def pack(plan: Plan) -> bytes:
+    """Return the plan file's bytes; weights that both model and blob have are in them once."""
+    head = zlib.compress(json.dumps(asdict(plan.head), sort_keys=True).encode(), 6)
+    blob = elide_weights(plan.blob, plan.model) if plan.blob and plan.model else plan.blob
+    crc = zlib.crc32(blob, zlib.crc32(plan.model, zlib.crc32(head)))
+    return b"".join((_PREFIX.pack(MAGIC, FORMAT, len(head), len(plan.model), len(blob), crc), head, plan.model, blob))
+
+
+def rest_bytes(prefix: bytes) -> int:
+    """Return how many bytes follow the first `PREFIX_BYTES` of a plan; 0 if they begin no plan."""
+    if not prefix.startswith(MAGIC) or len(prefix) < PREFIX_BYTES:
+        return 0
+    _, _, head, model, blob, _ = _PREFIX.unpack_from(prefix)
+    return int(head + model + blob)
+
+
+def unpack(data: bytes) -> Plan:
+    """Return the content of a plan file.
 
     Raises:
         PlanError: No plan, a truncated or damaged one, or one of another format.
@@ -95,18 +155,21 @@ def unpack(data: bytes) -> tuple[PlanHead, bytes]:
         )
     if len(data) < _PREFIX.size:
         raise PlanError("Serialization assertion bufferSize >= minBufferSize failed.")
-    _, version, head_bytes, blob_bytes, crc = _PREFIX.unpack_from(data)
+    _, version, head_bytes, model_bytes, blob_bytes, crc = _PREFIX.unpack_from(data)
     if version != FORMAT:
         raise PlanError(
             "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. "
             f"Note: Current Version: {FORMAT}, Serialized Engine Version: {version}"
         )
-    if len(data) != _PREFIX.size + head_bytes + blob_bytes:
+    if len(data) != _PREFIX.size + head_bytes + model_bytes + blob_bytes:
         raise PlanError("Serialization assertion plan.header.size == blobSize failed.")
-    middle = _PREFIX.size + head_bytes
-    if zlib.crc32(data[_PREFIX.size :]) != crc:
+    if zlib.crc32(memoryview(data)[_PREFIX.size :]) != crc:
         raise PlanError("Serialization assertion checksumRead == checksum failed.Checksum does not match")
-    return _head_from_json(json.loads(zlib.decompress(data[_PREFIX.size : middle]))), data[middle:]
+    model_start = _PREFIX.size + head_bytes
+    blob_start = model_start + model_bytes
+    head = _head_from_json(json.loads(zlib.decompress(data[_PREFIX.size : model_start])))
+    model, blob = data[model_start:blob_start], data[blob_start:]
+    return Plan(head, restore_weights(blob, model) if blob and model else blob, model)
 
 
 def _tag(data: bytes) -> int:
@@ -127,7 +190,8 @@ def _head_from_json(content: dict[str, Any]) -> PlanHead:
         name: tuple((int(factor), int(offset)) for factor, offset in rule)
         for name, rule in content["shape_rules"].items()
     }
-    return PlanHead(**{**content, "tensors": tensors, "nodes": nodes, "profiles": profiles, "shape_rules": rules})
+    changed = {"tensors": tensors, "nodes": nodes, "profiles": profiles, "shape_rules": rules}
+    return PlanHead(**{**content, **changed, "refittable": tuple(map(tuple, content["refittable"]))})
 
 
 def _shape_range(shapes: list[list[int]]) -> ShapeRange:

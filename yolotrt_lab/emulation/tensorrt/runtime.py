@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
-from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, unpack
+from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpack
+from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
 from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
 
@@ -25,25 +27,30 @@ class Runtime(ContextManaged):
         self._max_threads = 1
         self._temporary_directory: str | None = None
         self._tempfile_control_flags = 3
-        self._host_code_allowed = False
+        self._engine_host_code_allowed = False
 
-    def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
+    def deserialize_cuda_engine(
+        self, serialized_engine: Any = None, *, stream_reader: Any = None, stream_reader_v2: Any = None
+    ) -> Any:
         """Return the engine in a plan, None if it is no plan or one for elsewhere; the reason is in the log."""
-        return load_plan(self._api, self._reporter, bytes(serialized_engine))
+        source = next(item for item in (serialized_engine, stream_reader, stream_reader_v2) if item is not None)
+        streamed = isinstance(source, (IStreamReader, IStreamReaderV2))
+        data = read_from_stream(source) if streamed else bytes(source)
+        return load_plan(self._api, self._reporter, data, trusted=self._engine_host_code_allowed)
 
     @property
     def logger(self) -> Any:
         """The program's logger."""
         return self._reporter.logger
 
-    @property
-    def error_recorder(self) -> Any:
-        """The error recorder."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.own_recorder = value
+    error_recorder = error_recorder()
+    gpu_allocator = gpu_allocator()
+    max_threads = kept("max_threads", "How many threads the runtime may use.", convert=int)
+    temporary_directory = kept("temporary_directory", "Where temporary files would go.")
+    tempfile_control_flags = kept("tempfile_control_flags", "Which temporary files are allowed, as bits.", convert=int)
+    engine_host_code_allowed = kept(
+        "engine_host_code_allowed", "Whether plans may bring their own runtime.", convert=bool
+    )
 
     @property
     def num_DLA_cores(self) -> int:
@@ -56,76 +63,71 @@ class Runtime(ContextManaged):
         return -1
 
     @DLA_core.setter
-    def DLA_core(self, value: int) -> None:
+    def DLA_core(self, value: int) -> NoReturn:
         raise EmulationError("A deep learning accelerator (DLA) is not emulated.", fix="Leave DLA_core alone.")
 
-    @property
-    def engine_host_code_allowed(self) -> bool:
-        """Whether plans may bring their own runtime; emulated plans never do, so nothing depends on it."""
-        return self._host_code_allowed
 
-    @engine_host_code_allowed.setter
-    def engine_host_code_allowed(self, value: bool) -> None:
-        self._host_code_allowed = bool(value)
+def load_plan(api: Any, reporter: Reporter, data: bytes, *, trusted: bool) -> Any:
+    """Return the engine in a plan; None, with the reason in the log, if it cannot be loaded.
 
-    @property
-    def max_threads(self) -> int:
-        """How many threads the runtime may use."""
-        return self._max_threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._max_threads = int(value)
-
-    @property
-    def temporary_directory(self) -> str | None:
-        """Where temporary files would go."""
-        return self._temporary_directory
-
-    @temporary_directory.setter
-    def temporary_directory(self, value: str) -> None:
-        self._temporary_directory = value
-
-    @property
-    def tempfile_control_flags(self) -> int:
-        """Which temporary files are allowed, as bits."""
-        return self._tempfile_control_flags
-
-    @tempfile_control_flags.setter
-    def tempfile_control_flags(self, value: int) -> None:
-        self._tempfile_control_flags = int(value)
-
-
-def load_plan(api: Any, reporter: Reporter, data: bytes) -> Any:
-    """Return the engine in a plan; None, with the reason in the log, if it cannot be loaded."""
+    Args:
+        api: The namespace of the TensorRT version.
+        reporter: Where the log goes.
+        data: The plan.
+        trusted: Whether the plan may bring its own runtime.
+    """
     if not data:
         reporter.usage_error(_WHERE, "Cannot deserialize with an empty memory buffer.")
         return None
     reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
     try:
-        head, blob = unpack(data)
+        plan = unpack(data)
     except PlanError as error:
         reporter.error(_WHERE, str(error), code=1, kind="Serialization", recorder_code="INTERNAL_ERROR")
         return None
-    if head.tensorrt_version != api.version:
-        text = (
-            f"The engine plan file is not compatible with this version of TensorRT, expecting library version "
-            f"{api.version} got {head.tensorrt_version}, please rebuild."
-        )
-        reporter.error(_WHERE, text, code=6, kind="API Usage Error")
+    complaint = _version_complaint(api, plan.head) or _device_complaint(plan.head)
+    if complaint is not None:
+        reporter.error(_WHERE, complaint, code=6, kind="API Usage Error")
         return None
-    here, software = target().compute(), target().software()
-    if (head.compute, head.software) != (here, software):
-        text = (
-            f"The engine plan file is generated on an incompatible device, expecting compute {here} ({software}) "
-            f"got compute {head.compute} ({head.software}), please rebuild."
+    if plan.head.lean_runtime and not trusted:
+        reporter.usage_error(
+            _WHERE,
+            "The engine plan contains host executable code, and engineHostCodeAllowed is false. If the plan is "
+            "trusted, call IRuntime::setEngineHostCodeAllowed(true).",
         )
-        reporter.error(_WHERE, text, code=6, kind="API Usage Error")
         return None
     try:
-        loaded = target().load(head, blob)
+        loaded = None if plan.head.stripped else target().load(plan.head, plan.blob)
     except RuntimeError as error:
         reporter.internal_error(_WHERE, f"Engine deserialization failed. [emulation: {error}]")
         return None
     recorder.add("engines_loaded")
-    return api.ICudaEngine._create(reporter.child(), head, loaded, data)
+    return api.ICudaEngine._create(reporter.child(), plan, loaded, data)
+
+
+def _version_complaint(api: Any, head: PlanHead) -> str | None:
+    """Return why a plan is of no use to this TensorRT version, None if it is.
+
+    A version compatible plan may be older, if it brings its own runtime.
+    """
+    older = _numbers(head.tensorrt_version) <= _numbers(api.version)
+    if head.tensorrt_version == api.version or (head.lean_runtime and older):
+        return None
+    return (
+        f"The engine plan file is not compatible with this version of TensorRT, expecting library version "
+        f"{api.version} got {head.tensorrt_version}, please rebuild."
+    )
+
+
+def _device_complaint(head: PlanHead) -> str | None:
+    here, software = target().compute(), target().software()
+    if (head.compute, head.software) == (here, software):
+        return None
+    return (
+        f"The engine plan file is generated on an incompatible device, expecting compute {here} ({software}) "
+        f"got compute {head.compute} ({head.software}), please rebuild."
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged
-from yolotrt_lab.errors import EmulationError
 
 __all__ = ["Dims", "Dims2", "Dims3", "Dims4", "DimsHW", "IHostMemory", "Weights"]
 
@@ -118,47 +119,75 @@ class Dims4(_FixedDims):
 
 
 class Weights(ApiObject):
-    """An array of weights."""
+    """An array of weights: a NumPy array's, or an address with type and number of elements; empty without either."""
 
-    def __init__(self, a: Any = None, *rest: Any, **named: Any) -> None:
+    def __init__(self, type: Any = None, ptr: int | None = None, count: int = 0, *, a: Any = None) -> None:
         super().__init__()
-        if rest or "ptr" in named:
-            raise EmulationError(
-                "Weights from an address are not emulated.", fix="Pass a NumPy array: tensorrt.Weights(array)."
-            )
-        array = a if isinstance(a, np.ndarray) else np.zeros(0, np.float32)
-        self._array = np.ascontiguousarray(array)
+        array = type if isinstance(type, np.ndarray) else a
+        self._array = np.ascontiguousarray(array) if array is not None else np.zeros(0, np.float32)
+        self._address = int(self._array.ctypes.data)
+        self._data_type: Any = None if array is not None or type is None else type
+        self._count = int(self._array.size)
+        if ptr is not None:
+            self._address, self._count = int(ptr), int(count)
 
     @property
     def dtype(self) -> Any:
         """The data type."""
-        kinds = {"float32": "FLOAT", "float16": "HALF", "int8": "INT8", "int32": "INT32", "int64": "INT64"}
-        kinds |= {"bool": "BOOL", "uint8": "UINT8"}
-        return getattr(self._api.DataType, kinds[self._array.dtype.name])
+        if self._data_type is not None:
+            return self._data_type
+        return getattr(self._api.DataType, _WEIGHT_TYPES[self._array.dtype.name])
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(self._array.size)
+        return self._count
 
     @property
     def nbytes(self) -> int:
         """The size in bytes."""
-        return int(self._array.nbytes)
+        return int(self._count * self.dtype.itemsize)
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """Return the weights as an array."""
-        return self._array
+    def numpy(self) -> Any:
+        """Return the weights as an array; the object itself if NumPy has no such type."""
+        kind = _NUMPY_TYPES.get(self.dtype.name)
+        if kind is None:
+            return self
+        if self._data_type is None:
+            return self._array
+        content = self._content()
+        return np.frombuffer(content, kind) if content else np.zeros(0, kind)
 
     def __len__(self) -> int:
-        return self.size
+        return self._count
+
+    @classmethod
+    def _of(cls, data_type: Any, content: bytes) -> Any:
+        """Return weights with these bytes; of types that NumPy lacks, too."""
+        weights = cls(np.frombuffer(content, _NUMPY_TYPES.get(data_type.name, np.uint16)))
+        if data_type.name not in _NUMPY_TYPES:
+            weights._data_type = data_type
+        return weights
+
+    def _content(self) -> bytes:
+        """Return the bytes, from host memory."""
+        if self._data_type is None:
+            return self._array.tobytes()
+        return ctypes.string_at(self._address, self.nbytes) if self._address and self._count > 0 else b""
 
 
-class IHostMemory(ContextManaged, bytes):
+_NUMPY_TYPES = {
+    "FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "INT64": np.int64,
+    "BOOL": np.bool_, "UINT8": np.uint8,
+}  # fmt: skip
+_WEIGHT_TYPES = {np.dtype(kind).name: name for name, kind in _NUMPY_TYPES.items()}
+
+
+class IHostMemory(ContextManaged, array):  # type: ignore[type-arg]
     """A buffer that TensorRT made: pass it to `memoryview`, `bytes`, `file.write` or `deserialize_cuda_engine`.
 
-    It is a `bytes` object underneath, because only that offers the buffer interface before Python 3.12; what NVIDIA's
-    class cannot do, length and indexing, it refuses.
+    It is an `array.array` underneath, because before Python 3.12 a class gets the buffer interface only from a built-in
+    one; of that, programs see nothing else: no length, no elements, no methods.
     """
 
     @property
@@ -174,6 +203,14 @@ class IHostMemory(ContextManaged, bytes):
     def __bool__(self) -> bool:
         return True
 
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
     def __len__(self) -> int:
         raise TypeError(f"object of type 'tensorrt.tensorrt.{self._api_name}' has no len()")
 
@@ -185,6 +222,6 @@ class IHostMemory(ContextManaged, bytes):
 
     @classmethod
     def _of(cls, data: bytes) -> IHostMemory:
-        instance: IHostMemory = bytes.__new__(cls, data)
+        instance: Any = array.__new__(cls, "B", data)
         instance._initialised = True
-        return instance
+        return cast("IHostMemory", instance)

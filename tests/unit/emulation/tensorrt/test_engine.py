@@ -17,8 +17,8 @@ def plan(lab, model):
 
 
 def changed(plan, **facts):
-    head, blob = plan_format.unpack(plan)
-    return plan_format.pack(replace(head, **facts), blob)
+    content = plan_format.unpack(plan)
+    return plan_format.pack(replace(content, head=replace(content.head, **facts)))
 
 
 class TestBadPlans:
@@ -65,7 +65,7 @@ class TestBadPlans:
 
     def test_another_format(self, lab, plan):
         data = plan[:16] + struct.pack("<I", 99) + plan[20:]
-        self.refused(lab, data, "Version tag does not match", "Current Version: 2, Serialized Engine Version: 99")
+        self.refused(lab, data, "Version tag does not match", "Current Version: 3, Serialized Engine Version: 99")
 
     def test_another_tensorrt(self, trt, lab, plan):
         self.refused(
@@ -87,8 +87,9 @@ class TestBadPlans:
         self.refused(lab, changed(plan, software="OpenVINO 2020.1"), "incompatible device", "OpenVINO 2020.1")
 
     def test_a_blob_openvino_refuses(self, lab, plan):
-        head, blob = plan_format.unpack(plan)
-        self.refused(lab, plan_format.pack(head, blob[: len(blob) // 2]), "Engine deserialization failed")
+        content = plan_format.unpack(plan)
+        half = replace(content, blob=content.blob[: len(content.blob) // 2])
+        self.refused(lab, plan_format.pack(half), "Engine deserialization failed")
 
     def test_nothing_but_a_buffer(self, trt, lab):
         with pytest.raises(TypeError, match=r"serialized_engine: typing_extensions\.Buffer"):
@@ -156,20 +157,21 @@ class TestFacts:
 
 class TestPlanFormat:
     def test_round_trip(self, plan):
-        head, blob = plan_format.unpack(plan)
-        assert plan_format.pack(head, blob) == plan
-        assert head.tensors[0].name == "images"
-        assert head.onnx_sha256
-        assert isa_from_blob(blob) in (head.compute, None)
+        content = plan_format.unpack(plan)
+        assert plan_format.pack(content) == plan
+        assert content.head.tensors[0].name == "images"
+        assert content.head.onnx_sha256
+        assert content.model == b""
+        assert isa_from_blob(content.blob) in (content.head.compute, None)
 
     def test_shape_rules_of_a_dynamic_batch(self, lab, model):
         lab.profile((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))
-        head, _ = plan_format.unpack(bytes(lab.plan(model(batch="n"))))
+        head = plan_format.unpack(bytes(lab.plan(model(batch="n")))).head
         assert head.shape_rules == {"output0": ((1, 0), (0, 4), (0, 8), (0, 8))}
 
-    def test_checksum_covers_head_and_blob(self, plan):
-        crc = struct.unpack_from("<I", plan, 36)[0]
-        assert crc == zlib.crc32(plan[40:])
+    def test_checksum_covers_all_that_follows(self, plan):
+        crc = struct.unpack_from("<I", plan, 44)[0]
+        assert crc == zlib.crc32(plan[48:])
 
 
 @pytest.mark.parametrize("data", [b"", b"RR_UPCVO", b"x" * 100])
