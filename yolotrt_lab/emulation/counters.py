@@ -18,7 +18,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
+
+from yolotrt_lab.emulation.trace import Task, active
 
 __all__ = ["CopyKind", "Direction", "Measured", "Tally", "Work", "count_work", "diff", "snapshot"]
 
@@ -75,6 +77,10 @@ class Work:
         execution_contexts: TensorRT execution contexts made.
         engines_loaded: Plans deserialised.
         uninitialised_reads: Inferences that read device memory nobody had written, the trace of a forgotten copy.
+        graph_launches: CUDA graphs launched. At each launch the work in a graph is counted as if it had been enqueued
+            by itself; while it is being captured, it is not counted.
+        host_functions: Functions of the host put into streams.
+        polls: Questions whether a stream or an event is done.
     """
 
     allocations: Tally = Tally()
@@ -88,6 +94,9 @@ class Work:
     execution_contexts: int = 0
     engines_loaded: int = 0
     uninitialised_reads: int = 0
+    graph_launches: int = 0
+    host_functions: int = 0
+    polls: int = 0
 
     def copied(
         self,
@@ -133,6 +142,9 @@ class Work:
             execution_contexts=self.execution_contexts - earlier.execution_contexts,
             engines_loaded=self.engines_loaded - earlier.engines_loaded,
             uninitialised_reads=self.uninitialised_reads - earlier.uninitialised_reads,
+            graph_launches=self.graph_launches - earlier.graph_launches,
+            host_functions=self.host_functions - earlier.host_functions,
+            polls=self.polls - earlier.polls,
         )
 
 
@@ -156,9 +168,27 @@ class Recorder:
         """Count one of the plain numbers of `Work`, by attribute name."""
         with self._lock:
             self._numbers[name] += 1
+        recording = active() if name == "frees" else None
+        if recording is not None:
+            recording.memory("free")
+
+    def did(self, task: Task, stream: int) -> None:
+        """Count work put into a stream."""
+        if task.kind == "copy":
+            direction = cast(Direction, task.direction)
+            self.copied(CopyKind(direction, task.is_async, task.pinned, stream), task.nbytes)
+        elif task.kind == "memset":
+            self.add("memsets")
+        elif task.kind == "inference":
+            self.enqueued(stream)
+        elif task.kind == "host function":
+            self.add("host_functions")
 
     def allocated(self, nbytes: int, *, pinned: bool = False) -> None:
         """Count an allocation."""
+        recording = active()
+        if recording is not None:
+            recording.memory("allocate", what="pinned" if pinned else "device", nbytes=nbytes)
         with self._lock:
             if pinned:
                 self._pinned_allocations += Tally(1, nbytes)
@@ -195,7 +225,17 @@ class Recorder:
             )
 
 
-_NUMBERS = ("frees", "memsets", "streams_created", "execution_contexts", "engines_loaded", "uninitialised_reads")
+_NUMBERS = (
+    "frees",
+    "memsets",
+    "streams_created",
+    "execution_contexts",
+    "engines_loaded",
+    "uninitialised_reads",
+    "graph_launches",
+    "host_functions",
+    "polls",
+)
 
 recorder = Recorder()
 

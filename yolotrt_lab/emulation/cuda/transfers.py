@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from yolotrt_lab.emulation.counters import CopyKind, Direction, recorder
+from yolotrt_lab.emulation.counters import Direction
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import ByteArray, DeviceFault
+from yolotrt_lab.emulation.trace import Task
 
 __all__ = ["HostBytes", "copy_d2d", "copy_d2h", "copy_h2d", "copy_h2h", "fill"]
 
@@ -80,15 +82,19 @@ def copy_h2d(target: int, source: HostBytes, *, stream: int | None = None) -> No
     """
     nbytes, dtype = source.view.nbytes, source.dtype
     _check_range(target, nbytes, what="the copy's destination")
-    staged = source.view if source.pinned or stream is None else source.view.copy()
 
-    def run() -> None:
-        allocation, offset = device().heap.locate(target, nbytes, what="a copy to the device")
-        allocation.payload[offset : offset + nbytes] = staged
-        allocation.mark_written(offset, nbytes)
-        allocation.dtype = dtype
+    def bind() -> Callable[[], None]:
+        staged = source.view if source.pinned or stream is None else source.view.copy()
 
-    _submit(run, "h2d", nbytes, pinned=source.pinned, stream=stream)
+        def run() -> None:
+            allocation, offset = device().heap.locate(target, nbytes, what="a copy to the device")
+            allocation.payload[offset : offset + nbytes] = staged
+            allocation.mark_written(offset, nbytes)
+            allocation.dtype = dtype
+
+        return run
+
+    _submit(bind(), "h2d", nbytes, pinned=source.pinned, stream=stream, rebind=bind)
 
 
 def copy_d2h(target: HostBytes, source: int, *, stream: int | None = None) -> None:
@@ -147,30 +153,28 @@ def fill(target: int, pattern: np.ndarray[Any, Any], count: int, *, stream: int 
         allocation.mark_written(offset, nbytes)
         allocation.dtype = None
 
-    recorder.add("memsets")
-    scheduler = device().scheduler
-    with scheduler.lock:
-        if stream is None:
-            scheduler.run_before_default()
-            run()
-        else:
-            scheduler.enqueue(stream, run)
+    task = Task("memset", nbytes=nbytes, is_async=stream is not None)
+    if stream is None:
+        device().scheduler.run_now(run, task)
+    else:
+        device().scheduler.enqueue(stream, run, task)
 
 
 def _submit(
-    run: Any, direction: Direction, nbytes: int, *, pinned: bool, stream: int | None, at_once: bool = False
+    run: Callable[[], None],
+    direction: Direction,
+    nbytes: int,
+    *,
+    pinned: bool,
+    stream: int | None,
+    at_once: bool = False,
+    rebind: Callable[[], Callable[[], None]] | None = None,
 ) -> None:
-    scheduler = device().scheduler
-    with scheduler.lock:
-        if stream is None:
-            scheduler.run_before_default()
-            run()
-        else:
-            operation = scheduler.enqueue(stream, run)
-            if at_once:
-                scheduler.run_until(operation)
-        handle = 0 if stream is None else scheduler.stream(stream).handle
-    recorder.copied(CopyKind(direction, stream is not None, pinned, handle), nbytes)
+    task = Task("copy", nbytes=nbytes, direction=direction, pinned=pinned, is_async=stream is not None)
+    if stream is None:
+        device().scheduler.run_now(run, task)
+    else:
+        device().scheduler.enqueue(stream, run, task, rebind=rebind, at_once=at_once)
 
 
 def _check_range(address: int, nbytes: int, *, what: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.gpu.graphs import prepared_graph
 from yolotrt_lab.emulation.gpu.layers import executed_layers
 from yolotrt_lab.emulation.gpu.memory import DeviceMemory
@@ -148,6 +149,7 @@ class GpuExecutor:
             self._memory.check(place.address, place.nbytes, what=what)
         self._memory.check_stream(stream_handle)
         self._sessions.run(places, stream_handle)
+        recorder.enqueued(0 if stream_handle == 1 else stream_handle)
 
     def run(self, execution: Execution, *, on_times: Callable[[LayerTimes], None] | None) -> None:
         """Run one inference in the default stream and wait for it."""

@@ -260,7 +260,6 @@ class IExecutionContext(ContextManaged):
             self._executor.enqueue(execution, stream_handle, on_times=self._on_times())
         except DeviceFault as fault:
             return self._failed(_ENQUEUE, fault)
-        recorder.enqueued(0 if stream_handle == 1 else stream_handle)
         return True
 
     def execute_v2(self, bindings: Sequence[int]) -> bool:
@@ -278,7 +277,6 @@ class IExecutionContext(ContextManaged):
         if execution is None:
             return False
         try:
-            recorder.enqueued(0)
             self._executor.run(execution, on_times=self._on_times())
         except DeviceFault as fault:
             return self._failed(where, fault)

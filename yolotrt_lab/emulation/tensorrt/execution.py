@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from yolotrt_lab.emulation.memory import POISON, Allocation, DeviceFault
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
 from yolotrt_lab.emulation.tensorrt.target import Execution, LayerTimes
+from yolotrt_lab.emulation.trace import Task, note_layers
 
 if TYPE_CHECKING:
     from yolotrt_lab.emulation.tensorrt.openvino_target import OpenvinoNetwork
@@ -31,6 +33,9 @@ _NUMPY_TYPES: dict[str, Any] = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
 }
+
+
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class OpenvinoExecutor:
         self._tensors = tensors
         self._requests: dict[bool, Any] = {}
         self._bound: dict[tuple[bool, str], tuple[Allocation, int, Shape]] = {}
+        self._number = next(_numbers)
+        self._task: Task | None = None
 
     def enqueue(
         self, execution: Execution, stream_handle: int, *, on_times: Callable[[LayerTimes], None] | None
@@ -65,9 +72,13 @@ class OpenvinoExecutor:
         def run() -> None:
             times = self._infer(execution, profiling=on_times is not None)
             if on_times is not None:
+                note_layers(times)
                 on_times(times)
 
-        device().scheduler.enqueue(stream_handle, run)
+        if self._task is None:
+            kernels = len(self._network.layers())
+            self._task = Task("inference", name=self._network.name, context=self._number, kernels=kernels)
+        device().scheduler.enqueue(stream_handle, run, self._task)
 
     def run(self, execution: Execution, *, on_times: Callable[[LayerTimes], None] | None) -> None:
         """Run one inference in the default stream and wait for it; see `Executor`."""

@@ -46,7 +46,7 @@ class OpenvinoTarget:
 
     def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:
         """Return what `compile` made; see `Target`."""
-        return OpenvinoNetwork(blob, head.precision_hint, head.nodes)
+        return OpenvinoNetwork(blob, head.precision_hint, head.nodes, name=head.network_name)
 
     def read_memory(self, address: int, nbytes: int, *, what: str) -> bytes:
         """Return the content of emulated device memory; see `Target`."""
@@ -63,10 +63,12 @@ class OpenvinoNetwork:
     """A blob imported by OpenVINO.
 
     Attributes:
+        name: The network's name.
         compiled: OpenVINO's compiled model.
     """
 
-    def __init__(self, blob: bytes, hint: str, nodes: Sequence[NodeRecord]) -> None:
+    def __init__(self, blob: bytes, hint: str, nodes: Sequence[NodeRecord], *, name: str = "") -> None:
+        self.name = name
         self._blob = blob
         self._nodes = nodes
         self._hint = hint

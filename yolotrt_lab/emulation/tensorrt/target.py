@@ -59,7 +59,7 @@ class Executor(Protocol):
     def enqueue(
         self, execution: Execution, stream_handle: int, *, on_times: Callable[[LayerTimes], None] | None
     ) -> None:
-        """Enqueue one inference in a stream.
+        """Enqueue one inference in a stream, and count it.
 
         Args:
             execution: What to run.
