@@ -108,6 +108,12 @@ def model(tmp_path):
     return lambda **variant: make_model(tmp_path / "model.onnx", **variant)
 
 
+@pytest.fixture
+def write_model():
+    """Return the function that writes a variant of the network to a path."""
+    return make_model
+
+
 @pytest.fixture(params=[10, 11], ids=["api10", "api11"])
 def trt(request):
     """The emulated tensorrt module, version 10 and version 11."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.errors import EmulationError
 from yolotrt_lab.types import Array
@@ -54,7 +56,7 @@ class NetworkMarks(ApiObject):
 
     def set_weights_name(self, weights: Any, name: str) -> bool:
         """Name weights of a layer, so that a refitter finds them; False if no layer has them."""
-        array = weights.numpy()
+        array = weights if isinstance(weights, np.ndarray) else weights.numpy()
         found = [
             value
             for layer in self._layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,13 @@ def _uses(graph: Any) -> Iterator[tuple[str, str, str]]:
             for index, name in enumerate(node.input):
                 yield name, node.name, ("CONSTANT", "KERNEL", "BIAS")[index]
         elif node.op_type != "Resize":
-            yield from ((name, name, "CONSTANT") for name in node.input)
+            yield from ((name, *_owner(name, node.name)) for name in node.input)
+
+
+def _owner(weights: str, node: str) -> tuple[str, str]:
+    """Return layer and role of weights: what hand-made scale layers call them says it, others are constants."""
+    found = re.search(r"/(SHIFT|SCALE)_\d+$", weights)
+    return (re.sub(r"/\w+_\d+$", "", node), found.group(1)) if found else (weights, "CONSTANT")
 
 
 def tensor_content(tensor: Any) -> bytes:
