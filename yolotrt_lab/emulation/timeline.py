@@ -79,6 +79,7 @@ class ModelledTimeline:
     """When everything would have happened, by the model.
 
     Attributes:
+        records: What was recorded.
         spans: In the order in which they were placed; without layers.
         layers: The layers inside inferences, where layer times were taken.
         lanes: The lanes in the order in which they are shown.
@@ -86,6 +87,7 @@ class ModelledTimeline:
         unawaited: Numbers of the work that the program never waited for: what it wrote may be read too early.
     """
 
+    records: tuple[Record, ...]
     spans: tuple[Span, ...]
     layers: tuple[Span, ...]
     lanes: tuple[str, ...]
@@ -143,7 +145,8 @@ def modelled_timeline(records: Sequence[Record], costs: CostModel = DEFAULT) -> 
     lanes = [*hosts, COPY_IN, *clock.compute_lanes.values(), COPY_OUT, _HOST_FUNCTIONS]
     used = {span.lane for span in clock.spans}
     shown = tuple(lane for lane in lanes if lane in used)
-    return ModelledTimeline(tuple(clock.spans), tuple(clock.layers), shown, costs, _unawaited(records, clock.awaited))
+    unawaited = _unawaited(records, clock.awaited)
+    return ModelledTimeline(tuple(records), tuple(clock.spans), tuple(clock.layers), shown, costs, unawaited)
 
 
 def _unawaited(records: Sequence[Record], awaited: Iterable[int]) -> frozenset[int]:
