@@ -12,8 +12,8 @@ from pathlib import Path
 
 __all__ = ["CUDA_VERSION", "PYCUDA_VERSION", "EmulatedDistribution", "emulated_distributions"]
 
-CUDA_VERSION = "13.0.0"
-PYCUDA_VERSION = "2025.1"
+CUDA_VERSION = "13.5.0"
+PYCUDA_VERSION = "2026.1"
 
 
 class EmulatedDistribution(importlib.metadata.Distribution):

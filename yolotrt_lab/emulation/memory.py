@@ -12,15 +12,26 @@ CUDA and TensorRT functions may use them. What a GPU leaves undefined is made vi
 from __future__ import annotations
 
 import bisect
+import sys
 from collections import deque
 from dataclasses import dataclass, field
+from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolotrt_lab.emulation.counters import recorder
 
-__all__ = ["ALIGNMENT", "POISON", "Allocation", "DeviceFault", "DeviceHeap", "PinnedHeap"]
+__all__ = [
+    "ALIGNMENT",
+    "POISON",
+    "Allocation",
+    "DeviceFault",
+    "DeviceHeap",
+    "Origin",
+    "PinnedHeap",
+    "origin_of_call",
+]
 
 ByteArray = NDArray[np.uint8]
 
@@ -36,13 +47,15 @@ FREED = 0xFFDD
 _GUARD_BYTES = 256
 _GUARD = 0xFB
 _QUARANTINE_BYTES = 64 << 20
+_OWN_MODULES = ("yolotrt_lab.emulation.", "contextlib", "functools")
 
 
 class DeviceFault(Exception):
     """The program did something to device memory that a GPU would punish, sooner or later.
 
     Args:
-        kind: CUDA's name for the error: "illegal address", "invalid value", "out of memory", "invalid handle".
+        kind: CUDA's name for the error: "illegal address", "invalid value", "out of memory", "invalid handle", and the
+            rarer ones that `cuda.runtime_core` and `cuda.driver_core` list.
         detail: What exactly was wrong, in words a GPU cannot offer.
     """
 
@@ -50,6 +63,30 @@ class DeviceFault(Exception):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where memory comes from.
+
+    Attributes:
+        function: What was called, "cudaMalloc".
+        place: File and line of the program's call, "detect.py:12".
+        freed_by_owner: Whether an object frees it when it goes away, as PyCUDA's do: then it cannot leak.
+    """
+
+    function: str
+    place: str
+    freed_by_owner: bool = False
+
+
+def origin_of_call(function: str, *, freed_by_owner: bool = False) -> Origin:
+    """Return the origin for an allocation that is being made: the nearest call that is not the emulation's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN_MODULES):
+        frame = frame.f_back
+    place = "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return Origin(function, place, freed_by_owner)
 
 
 @dataclass(eq=False)
@@ -62,6 +99,7 @@ class Allocation:
         storage: The bytes, guard zones included.
         dtype: NumPy type last copied into it, None while unknown.
         written: Ascending, disjoint (start, end) offsets of the bytes written so far.
+        origin: Who asked for it, and where.
     """
 
     address: int
@@ -69,6 +107,7 @@ class Allocation:
     storage: ByteArray
     dtype: np.dtype[np.generic] | None = None
     written: list[tuple[int, int]] = field(default_factory=list)
+    origin: Origin | None = None
 
     @property
     def payload(self) -> ByteArray:
@@ -119,8 +158,12 @@ class DeviceHeap:
     def __len__(self) -> int:
         return len(self._live)
 
-    def allocate(self, nbytes: int) -> Allocation:
+    def allocate(self, nbytes: int, *, origin: Origin | None = None) -> Allocation:
         """Return fresh, poisoned memory.
+
+        Args:
+            nbytes: How much.
+            origin: Who asked for it; who did not say cannot be told that it leaks.
 
         Raises:
             DeviceFault: The device has not that much memory left, or the size is not positive.
@@ -133,7 +176,7 @@ class DeviceHeap:
         storage = np.empty(nbytes + 2 * _GUARD_BYTES + ALIGNMENT, np.uint8)
         address = -(-(storage.ctypes.data + _GUARD_BYTES) // ALIGNMENT) * ALIGNMENT
         storage[:] = _GUARD
-        allocation = Allocation(address, nbytes, storage)
+        allocation = Allocation(address, nbytes, storage, origin=origin)
         _fill(allocation.payload, POISON)
         bisect.insort(self._starts, address)
         self._live[address] = allocation
@@ -195,6 +238,20 @@ class DeviceHeap:
         index = bisect.bisect_right(self._starts, address) - 1
         return index >= 0 and address < self._starts[index] + self._live[self._starts[index]].nbytes
 
+    def renew(self, address: int) -> None:
+        """Make an allocation like fresh: poisoned, and never written."""
+        allocation = self._live[address]
+        _fill(allocation.payload, POISON)
+        allocation.written, allocation.dtype = [], None
+
+    def starts_at(self, address: int) -> bool:
+        """Return whether living device memory starts there."""
+        return address in self._live
+
+    def living(self) -> list[Allocation]:
+        """Return all allocations that were not freed, in the order of their addresses."""
+        return [self._live[start] for start in self._starts]
+
     def _describe(self, address: int) -> str:
         for allocation in self._freed:
             if allocation.address <= address < allocation.address + allocation.nbytes:
@@ -210,9 +267,13 @@ class PinnedHeap:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._live: dict[int, ByteArray] = {}
+        self._origins: dict[int, Origin] = {}
 
-    def allocate(self, nbytes: int) -> ByteArray:
-        """Return fresh, poisoned host memory; it stays known until `free` or until nobody refers to it."""
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def allocate(self, nbytes: int, *, origin: Origin | None = None) -> ByteArray:
+        """Return fresh, poisoned host memory; it stays known until `free`."""
         if nbytes < 0:
             raise DeviceFault("invalid value", f"an allocation needs a positive size, got {nbytes} bytes")
         storage = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -220,13 +281,15 @@ class PinnedHeap:
         buffer = storage[shift : shift + nbytes]
         _fill(buffer, POISON)
         recorder.allocated(nbytes, pinned=True)
-        self.register(buffer)
+        self.register(buffer, origin=origin)
         return buffer
 
-    def register(self, buffer: ByteArray) -> None:
+    def register(self, buffer: ByteArray, *, origin: Origin | None = None) -> None:
         """Remember existing host memory as page-locked."""
         bisect.insort(self._starts, buffer.ctypes.data)
         self._live[buffer.ctypes.data] = buffer
+        if origin is not None:
+            self._origins[buffer.ctypes.data] = origin
 
     def free(self, address: int) -> None:
         """Forget page-locked memory.
@@ -237,15 +300,27 @@ class PinnedHeap:
         if self._live.pop(address, None) is None:
             raise DeviceFault("invalid value", f"cannot free {address:#x}: this is not page-locked host memory")
         self._starts.remove(address)
+        self._origins.pop(address, None)
 
     def locate(self, address: int, nbytes: int) -> ByteArray | None:
         """Return the page-locked bytes there, or None if they are (partly) pageable."""
+        buffer = self.holder(address)
+        if buffer is None:
+            return None
+        offset = address - buffer.ctypes.data
+        return buffer[offset : offset + nbytes] if offset + nbytes <= buffer.nbytes else None
+
+    def holder(self, address: int) -> ByteArray | None:
+        """Return the page-locked memory an address points into, whole; None if it is pageable."""
         index = bisect.bisect_right(self._starts, address) - 1
         if index < 0:
             return None
         buffer = self._live[self._starts[index]]
-        offset = address - self._starts[index]
-        return buffer[offset : offset + nbytes] if offset + nbytes <= buffer.nbytes else None
+        return buffer if address < self._starts[index] + max(buffer.nbytes, 1) else None
+
+    def living(self) -> list[tuple[int, int, Origin | None]]:
+        """Return address, size and origin of all page-locked memory, in the order of addresses."""
+        return [(start, self._live[start].nbytes, self._origins.get(start)) for start in self._starts]
 
 
 def _fill(payload: ByteArray, pattern: int) -> None:

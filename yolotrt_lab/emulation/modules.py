@@ -7,7 +7,6 @@ aside and come back when the emulation is deactivated; whoever holds a reference
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib.abc
 import importlib.machinery
@@ -18,23 +17,21 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from yolotrt_lab.emulation.cuda import driver, pycuda_driver, runtime
 from yolotrt_lab.emulation.cuda.ctypes_runtime import (
     POLYGRAPHY_MODULE,
     emulate_polygraphy_cuda,
     forget_polygraphy_cuda,
 )
+from yolotrt_lab.emulation.cuda.modules import cuda_fillers, cuda_package_fillers
 from yolotrt_lab.emulation.cuda.pycuda_core import forget_contexts
-from yolotrt_lab.emulation.distributions import CUDA_VERSION, EmulatedDistribution, emulated_distributions
+from yolotrt_lab.emulation.distributions import EmulatedDistribution, emulated_distributions
 from yolotrt_lab.emulation.gpu.memory import CudaMemory
 from yolotrt_lab.emulation.gpu.target import GpuTarget
 from yolotrt_lab.emulation.tensorrt.namespace import build, fill_module, fill_plugin_module
 from yolotrt_lab.emulation.tensorrt.target import use_target
-from yolotrt_lab.errors import EmulationError
 
 __all__ = ["activate", "active_api", "deactivate", "is_on_gpu"]
 
-_UNEMULATED_PYCUDA = ("characterize", "compiler", "cumath", "curandom", "elementwise", "gpuarray", "reduction", "scan")
 _PACKAGES = frozenset({"tensorrt", "pycuda", "cuda", "cuda.bindings"})
 
 
@@ -197,20 +194,10 @@ def _fillers(major: int) -> dict[str, Callable[[ModuleType], None]]:
         "tensorrt": lambda module: fill_module(module, api),
         "tensorrt.tensorrt": lambda module: fill_module(module, api),
         "tensorrt.plugin": lambda module: fill_plugin_module(module, api),
-        "pycuda": _fill_pycuda,
-        "pycuda.driver": lambda module: _copy(module, pycuda_driver),
-        "pycuda._driver": lambda module: _copy(module, pycuda_driver),
-        "pycuda.tools": _fill_pycuda_tools,
-        "pycuda.autoinit": _fill_pycuda_autoinit,
-        "cuda.bindings.runtime": lambda module: _copy(module, runtime),
-        "cuda.bindings.driver": lambda module: _copy(module, driver),
-        # The names cuda-python had before version 12.6.
-        "cuda.cudart": lambda module: _copy(module, runtime),
-        "cuda.cuda": lambda module: _copy(module, driver),
     }
-    fillers |= {f"pycuda.{name}": _refuse_pycuda for name in _UNEMULATED_PYCUDA}
+    fillers |= cuda_fillers()
     if not _is_installed("cuda.bindings"):
-        fillers |= {"cuda": _fill_package, "cuda.bindings": _fill_package}
+        fillers |= cuda_package_fillers()
     return fillers
 
 
@@ -219,50 +206,3 @@ def _is_installed(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _copy(module: ModuleType, source: ModuleType) -> None:
-    """Give an emulated module the public names of the module that implements it."""
-    vars(module).update({name: getattr(source, name) for name in source.__all__})
-    module.__getattr__ = source.__getattr__  # type: ignore[method-assign]
-    module.__doc__ = source.__doc__
-
-
-def _fill_package(module: ModuleType) -> None:
-    module.__version__ = CUDA_VERSION  # type: ignore[attr-defined]
-
-
-def _fill_pycuda(module: ModuleType) -> None:
-    vars(module).update(VERSION=(2025, 1), VERSION_STATUS="", VERSION_TEXT="2025.1")
-
-
-def _fill_pycuda_tools(module: ModuleType) -> None:
-    def make_default_context(ctx_maker: Callable[[Any], Any] | None = None) -> Any:
-        """Make a context on device 0 and make it current."""
-        owner = pycuda_driver.Device(0)
-        return owner.make_context() if ctx_maker is None else ctx_maker(owner)
-
-    def clear_context_caches() -> None:
-        """Forget what was cached for the current context: nothing."""
-
-    vars(module).update(make_default_context=make_default_context, clear_context_caches=clear_context_caches)
-
-
-def _fill_pycuda_autoinit(module: ModuleType) -> None:
-    """Do what importing `pycuda.autoinit` does: make a context for the rest of the process."""
-    pycuda_driver.init()
-    context = pycuda_driver.Device(0).make_context()
-    vars(module).update(context=context, device=context.get_device())
-    atexit.register(context.detach)
-
-
-def _refuse_pycuda(module: ModuleType) -> None:
-    def refuse(name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise EmulationError(
-            f"{module.__name__}.{name} is not emulated: it compiles and runs CUDA code.",
-            fix="Run this on a machine with an NVIDIA GPU, or compute with NumPy.",
-        )
-
-    module.__getattr__ = refuse  # type: ignore[method-assign]

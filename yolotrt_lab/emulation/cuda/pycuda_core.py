@@ -1,4 +1,4 @@
-"""What all of the emulated `pycuda.driver` rests on: its errors and the calling thread's context stack.
+"""What all of the emulated `pycuda.driver` rests on: its errors, its arguments and the calling thread's contexts.
 
 The texts of the errors are those of PyCUDA 2026.1 on a GPU; what the emulation adds stands in brackets.
 """
@@ -6,10 +6,14 @@ The texts of the errors are those of PyCUDA 2026.1 on a GPU; what the emulation 
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from yolotrt_lab.emulation.cuda import contexts, events
+from yolotrt_lab.emulation.cuda.faults import fault_text
+from yolotrt_lab.emulation.cuda.runtime_core import take_last_error
 from yolotrt_lab.emulation.memory import DeviceFault
 
 __all__ = [
@@ -19,24 +23,18 @@ __all__ = [
     "LogicError",
     "MemoryError",
     "RuntimeError",
+    "boost_call",
     "context_stack",
     "cuda_call",
     "forget_contexts",
-    "initialise",
     "integer",
-    "need_context",
-    "need_initialisation",
+    "need_active_context",
+    "raise_fault",
+    "unsigned",
 ]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_WORDS = {
-    "illegal address": "an illegal memory access was encountered",
-    "invalid value": "invalid argument",
-    "invalid handle": "invalid resource handle",
-    "out of memory": "out of memory",
-}
 
 
 class Error(Exception):
@@ -59,6 +57,10 @@ class LaunchError(Error):
     """A kernel failed."""
 
 
+class CompileError(Error):
+    """CUDA code could not be compiled."""
+
+
 class ArgumentError(TypeError):
     """An argument has a type that PyCUDA's C++ code does not take."""
 
@@ -67,81 +69,114 @@ ArgumentError.__module__ = "Boost.Python"
 
 for _error in (Error, LogicError, MemoryError, RuntimeError, LaunchError):
     _error.__module__ = "pycuda._driver"
+CompileError.__module__ = "pycuda.driver"
 
 
-def _raise(function: str, fault: DeviceFault) -> NoReturn:
+def raise_fault(function: str, fault: DeviceFault) -> NoReturn:
+    """Raise PyCUDA's error for a device fault.
+
+    Raises:
+        MemoryError: The device is full.
+        LogicError: All else.
+    """
     kind = MemoryError if fault.kind == "out of memory" else LogicError
-    raise kind(f"{function} failed: {_WORDS[fault.kind]} [emulation: {fault.detail}]") from None
+    raise kind(f"{function} failed: {fault_text(fault)} [emulation: {fault.detail}]") from None
 
 
-def cuda_call(function: str, *, explicit: bool = False) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def cuda_call(
+    function: str, *, explicit: bool = False, context: bool = True
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Check for a current context, and turn device faults into PyCUDA's errors.
 
     Args:
         function: The driver function PyCUDA names in its errors.
-        explicit: Whether PyCUDA itself checks for the context, in its own words.
+        explicit: Whether PyCUDA itself wants one of its own contexts to be current, and says so in its own words.
+        context: Whether the function needs a context at all.
     """
 
     def decorate(call: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(call)
         def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            need_context(function, explicit=explicit)
+            if explicit:
+                need_active_context()
             try:
+                if context:
+                    contexts.need()
                 return call(*args, **kwargs)
             except DeviceFault as fault:
-                _raise(function, fault)
+                raise_fault(function, fault)
 
         return wrapped
 
     return decorate
 
 
-_stacks = threading.local()
-_initialised = False
+class _Stacks(threading.local):
+    def __init__(self) -> None:
+        self.contexts: list[Any] = []
 
 
-def initialise() -> None:
-    """Note that `pycuda.driver.init` was called."""
-    global _initialised
-    _initialised = True
-
-
-def need_initialisation(function: str) -> None:
-    """Refuse to go on before `pycuda.driver.init`.
-
-    Raises:
-        LogicError: It was not called.
-    """
-    if not _initialised:
-        raise LogicError(f"{function} failed: initialization error")
+_stacks = _Stacks()
 
 
 def forget_contexts() -> None:
-    """Take every thread's contexts off its stack, as the end of a process does, and ask for `init` again."""
-    global _stacks, _initialised
-    _stacks, _initialised = threading.local(), False
+    """Start like a new process: no contexts, events or errors, and nothing is initialised."""
+    global _stacks
+    _stacks = _Stacks()
+    contexts.forget_everything()
+    events.forget_events()
+    take_last_error(forget=True)
 
 
 def context_stack() -> list[Any]:
-    """Return the calling thread's contexts, the current one last."""
-    if not hasattr(_stacks, "contexts"):
-        _stacks.contexts = []
-    contexts: list[Any] = _stacks.contexts
-    return contexts
+    """Return the PyCUDA contexts of the calling thread, the current one last."""
+    return _stacks.contexts
 
 
-def need_context(function: str, *, explicit: bool = False) -> None:
-    """Refuse to go on without a current context.
+def need_active_context() -> None:
+    """Refuse to go on without a PyCUDA context; one that the runtime or the driver made does not count.
 
     Raises:
         LogicError: The calling thread has none.
     """
-    if context_stack():
-        return
-    if explicit:
+    if not any(context._valid for context in context_stack()):
         raise LogicError("explicit_context_dependent failed: invalid device context - no currently active context?")
-    need_initialisation(function)
-    raise LogicError(f"{function} failed: invalid device context")
+
+
+def boost_call(*signatures: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Check the number and the names of arguments, and complain like Boost.Python.
+
+    Args:
+        signatures: The C++ signatures, "mem_alloc(unsigned long)".
+    """
+
+    def decorate(call: Callable[_P, _R]) -> Callable[_P, _R]:
+        expected = inspect.signature(call)
+
+        @functools.wraps(call)
+        def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            try:
+                expected.bind(*args, **kwargs)
+            except TypeError:
+                refuse_arguments(signatures, (*args, *kwargs.values()))
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    return decorate
+
+
+def refuse_arguments(signatures: tuple[str, ...], arguments: tuple[Any, ...], *, owner: str = "") -> NoReturn:
+    """Raise Boost.Python's error for arguments of the wrong number or types.
+
+    Raises:
+        ArgumentError: Always.
+    """
+    function = signatures[0].partition("(")[0]
+    shown = ", ".join(_type_name(argument) for argument in arguments)
+    called = f"{owner}.{function}" if owner else f"pycuda._driver.{function}"
+    lines = ["Python argument types in", f"    {called}({shown})", "did not match C++ signature:"]
+    raise ArgumentError("\n".join([*lines, *(f"    {signature}" for signature in signatures)])) from None
 
 
 def integer(value: Any, signature: str, arguments: tuple[Any, ...]) -> int:
@@ -149,20 +184,31 @@ def integer(value: Any, signature: str, arguments: tuple[Any, ...]) -> int:
 
     Args:
         value: The argument.
-        signature: The C++ signature for the message, "mem_alloc(unsigned long)".
+        signature: The C++ signature for the message.
         arguments: All arguments of the call, for the message.
 
     Raises:
         ArgumentError: It is something else, a NumPy integer for instance.
     """
-    if isinstance(value, int) or hasattr(value, "get_pointer") or type(value).__name__ == "DeviceAllocation":
+    if isinstance(value, int) or hasattr(value, "get_pointer") or hasattr(value, "_pycuda_address"):
         return int(value)
-    shown = ", ".join(_type_name(argument) for argument in arguments)
-    function = signature.partition("(")[0]
-    lines = ("Python argument types in", f"    pycuda._driver.{function}({shown})")
-    raise ArgumentError("\n".join([*lines, "did not match C++ signature:", f"    {signature}"]))
+    refuse_arguments((signature,), arguments)
+
+
+def unsigned(value: int, bits: int = 64) -> int:
+    """Return an unsigned integer of so many bits, as Boost converts it.
+
+    Raises:
+        OverflowError: It is negative or too large.
+    """
+    if value < 0:
+        raise OverflowError("can't convert negative value to unsigned int")
+    if value >> bits:
+        raise OverflowError("bad numeric conversion: positive overflow")
+    return value
 
 
 def _type_name(value: Any) -> str:
     module = type(value).__module__
-    return type(value).__name__ if module == "builtins" else f"{module}.{type(value).__name__}"
+    plain = module in ("builtins", "pycuda._driver")
+    return type(value).__name__ if plain else f"{module}.{type(value).__name__}"

@@ -8,126 +8,86 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.cuda.pycuda_context import Context, Device, get_driver_version, get_version, init
-from yolotrt_lab.emulation.cuda.pycuda_core import Error, LaunchError, LogicError, MemoryError, RuntimeError
-from yolotrt_lab.emulation.cuda.pycuda_enums import (
-    ctx_flags,
-    device_attribute,
-    event_flags,
-    host_alloc_flags,
-    mem_host_register_flags,
+from yolotrt_lab.emulation.cuda import (
+    pycuda_context,
+    pycuda_copies,
+    pycuda_host,
+    pycuda_memory,
+    pycuda_stream,
+    pycuda_tools,
 )
-from yolotrt_lab.emulation.cuda.pycuda_memory import (
-    DeviceAllocation,
-    HostAllocation,
-    PagelockedHostAllocation,
-    PointerHolderBase,
-    from_device,
-    from_device_like,
-    mem_alloc,
-    mem_get_info,
-    memcpy_dtod,
-    memcpy_dtod_async,
-    memcpy_dtoh,
-    memcpy_dtoh_async,
-    memcpy_htod,
-    memcpy_htod_async,
-    memset_d8,
-    memset_d8_async,
-    memset_d32,
-    pagelocked_empty,
-    pagelocked_empty_like,
-    pagelocked_zeros,
-    pagelocked_zeros_like,
-    to_device,
+from yolotrt_lab.emulation.cuda.described import pycuda
+from yolotrt_lab.emulation.cuda.pycuda_core import (
+    CompileError,
+    Error,
+    LaunchError,
+    LogicError,
+    MemoryError,
+    RuntimeError,
 )
-from yolotrt_lab.emulation.cuda.pycuda_stream import Event, Stream
+from yolotrt_lab.emulation.cuda.pycuda_enums import ENUMERATIONS
+from yolotrt_lab.emulation.cuda.pycuda_pools import PooledDeviceAllocation, PooledHostAllocation
 from yolotrt_lab.errors import EmulationError
 
 _BEHAVIOURS = {
-    "In": "wraps an argument of a kernel launch",
-    "Out": "wraps an argument of a kernel launch",
-    "InOut": "wraps an argument of a kernel launch",
     "Function": "launches a CUDA kernel",
     "Module": "holds compiled CUDA code",
+    "Linker": "links compiled CUDA code",
     "module_from_file": "loads compiled CUDA code",
     "module_from_buffer": "loads compiled CUDA code",
     "Array": "holds texture data",
+    "ArrayDescriptor": "describes texture data",
+    "ArrayDescriptor3D": "describes texture data",
     "TextureReference": "reads through the texture unit",
+    "SurfaceReference": "reads and writes through the texture unit",
     "Memcpy2D": "copies a pitched rectangle",
     "Memcpy3D": "copies a pitched box",
-    "mem_alloc_pitch": "allocates pitched memory",
+    "Memcpy3DPeer": "copies a pitched box between two GPUs",
     "managed_empty": "allocates memory that migrates between host and GPU",
+    "managed_empty_like": "allocates memory that migrates between host and GPU",
     "managed_zeros": "allocates memory that migrates between host and GPU",
-    "register_host_memory": "page-locks existing host memory",
-    "aligned_empty": "allocates page-aligned host memory for page-locking",
-    "aligned_zeros": "allocates page-aligned host memory for page-locking",
+    "managed_zeros_like": "allocates memory that migrates between host and GPU",
+    "ManagedAllocation": "holds memory that migrates between host and GPU",
+    "ManagedAllocationOrStub": "holds memory that migrates between host and GPU",
     "IPCMemoryHandle": "shares device memory with another process",
-    "IPCEventHandle": "shares an event with another process",
+    "mem_get_ipc_handle": "shares device memory with another process",
     "memcpy_peer": "copies between two GPUs",
     "memcpy_peer_async": "copies between two GPUs",
     "start_profiler": "starts NVIDIA's profiler",
     "stop_profiler": "stops NVIDIA's profiler",
-    "matrix_to_texref": "binds a matrix to the texture unit",
-    "prepare_kernel": "prepares a kernel launch",
-    "jit_input_type": "chooses what the CUDA compiler reads",
-    "jit_option": "configures the CUDA compiler",
-    "func_cache": "configures the cache of a kernel",
-    "limit": "limits resources of a context",
-    "memset_d16": "fills device memory with a 16-bit word",
-    "memset_d2d8": "fills a pitched rectangle",
-    "ManagedAllocation": "holds memory that migrates between host and GPU",
+    "initialize_profiler": "configures NVIDIA's profiler",
 }
-"""What the parts of PyCUDA that are not emulated do on a GPU."""
+"""What the parts of PyCUDA that programs ask for, and that are not emulated, do on a GPU."""
+
+_OTHERS = "works on kernels, textures or pitched memory"
+
+_MODULES: tuple[Any, ...] = (pycuda_context, pycuda_copies, pycuda_host, pycuda_memory, pycuda_stream)
+_namespace: dict[str, Any] = dict(ENUMERATIONS)
+for _module in _MODULES:
+    _namespace.update({name: getattr(_module, name) for name in _module.__all__})
+for _kind in (CompileError, Error, LaunchError, LogicError, MemoryError, RuntimeError):
+    _namespace[_kind.__name__] = _kind
+_namespace |= {
+    "DeviceMemoryPool": pycuda_tools.DeviceMemoryPool,
+    "PageLockedAllocator": pycuda_tools.PageLockedAllocator,
+    "PageLockedMemoryPool": pycuda_tools.PageLockedMemoryPool,
+    "PooledDeviceAllocation": PooledDeviceAllocation,
+    "PooledHostAllocation": PooledHostAllocation,
+    "bitlog2": pycuda_tools.bitlog2,
+}
+for _value in _namespace.values():
+    if isinstance(_value, type) and _value.__module__.startswith("yolotrt_lab."):
+        _value.__module__ = "pycuda._driver"  # programs print and pickle by it
+globals().update(_namespace)
+
+__all__ = sorted(_namespace)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _BEHAVIOURS:
+    known = pycuda()["driver"]
+    if name in _BEHAVIOURS or name in known["functions"] or name in known["classes"]:
         raise EmulationError(
-            f"pycuda.driver.{name} is not emulated: on a GPU it {_BEHAVIOURS[name]}.",
+            f"pycuda.driver.{name} is not emulated: on a GPU it {_BEHAVIOURS.get(name, _OTHERS)}.",
             fix="Run this on a machine with an NVIDIA GPU, or do without it.",
         )
     raise AttributeError(f"module 'pycuda.driver' has no attribute '{name}'")
-
-
-__all__ = [
-    "Context",
-    "Device",
-    "DeviceAllocation",
-    "Error",
-    "Event",
-    "HostAllocation",
-    "LaunchError",
-    "LogicError",
-    "MemoryError",
-    "PagelockedHostAllocation",
-    "PointerHolderBase",
-    "RuntimeError",
-    "Stream",
-    "ctx_flags",
-    "device_attribute",
-    "event_flags",
-    "from_device",
-    "from_device_like",
-    "get_driver_version",
-    "get_version",
-    "host_alloc_flags",
-    "init",
-    "mem_alloc",
-    "mem_get_info",
-    "mem_host_register_flags",
-    "memcpy_dtod",
-    "memcpy_dtod_async",
-    "memcpy_dtoh",
-    "memcpy_dtoh_async",
-    "memcpy_htod",
-    "memcpy_htod_async",
-    "memset_d8",
-    "memset_d8_async",
-    "memset_d32",
-    "pagelocked_empty",
-    "pagelocked_empty_like",
-    "pagelocked_zeros",
-    "pagelocked_zeros_like",
-    "to_device",
-]

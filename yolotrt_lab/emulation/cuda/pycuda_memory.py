@@ -1,46 +1,33 @@
-"""The emulated `pycuda.driver`: memory and copies."""
+"""The emulated `pycuda.driver`: device memory."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import DTypeLike
-
-from yolotrt_lab.emulation.cuda import transfers
-from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, cuda_call, integer
-from yolotrt_lab.emulation.cuda.pycuda_stream import Stream
-from yolotrt_lab.emulation.cuda.transfers import HostBytes
+from yolotrt_lab.emulation.cuda import contexts
+from yolotrt_lab.emulation.cuda.pycuda_core import (
+    LogicError,
+    boost_call,
+    cuda_call,
+    integer,
+    need_active_context,
+    unsigned,
+)
+from yolotrt_lab.emulation.cuda.runtime_memory import PITCH
 from yolotrt_lab.emulation.device import device
-from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
 from yolotrt_lab.errors import EmulationError
 
 __all__ = [
     "DeviceAllocation",
-    "HostAllocation",
-    "PagelockedHostAllocation",
     "PointerHolderBase",
-    "from_device",
-    "from_device_like",
     "mem_alloc",
+    "mem_alloc_like",
+    "mem_alloc_pitch",
+    "mem_get_address_range",
     "mem_get_info",
-    "memcpy_dtod",
-    "memcpy_dtod_async",
-    "memcpy_dtoh",
-    "memcpy_dtoh_async",
-    "memcpy_htod",
-    "memcpy_htod_async",
-    "memset_d8",
-    "memset_d8_async",
-    "memset_d32",
-    "pagelocked_empty",
-    "pagelocked_empty_like",
-    "pagelocked_zeros",
-    "pagelocked_zeros_like",
-    "to_device",
 ]
 
 
@@ -51,6 +38,10 @@ class PointerHolderBase:
         """Return the device address."""
         raise NotImplementedError
 
+    def as_buffer(self, size: int, offset: int = 0) -> Any:
+        """Device memory cannot be read by the host."""
+        return _refuse_buffer()
+
     def __int__(self) -> int:
         return self.get_pointer()
 
@@ -58,11 +49,11 @@ class PointerHolderBase:
         return self.get_pointer()
 
 
-_OBJECT = "pycudaboost::python::api::object"
-_H2D = f"memcpy_htod(unsigned long long dest, {_OBJECT} src)"
-_H2D_ASYNC = f"memcpy_htod_async(unsigned long long dest, {_OBJECT} src, {_OBJECT} stream=None)"
-_D2H = f"memcpy_dtoh({_OBJECT} dest, unsigned long long src)"
-_D2H_ASYNC = f"memcpy_dtoh_async({_OBJECT} dest, unsigned long long src, {_OBJECT} stream=None)"
+def _refuse_buffer() -> Any:
+    raise EmulationError(
+        "as_buffer is not emulated: it is for memory that host and GPU share, and kills the process for other memory.",
+        fix="Copy with memcpy_dtoh.",
+    )
 
 
 class DeviceAllocation:
@@ -72,14 +63,21 @@ class DeviceAllocation:
         self._address = address
         self._held = True
 
-    @cuda_call("cuMemFree")
+    @property
+    def _pycuda_address(self) -> int:
+        return self._address
+
     def free(self) -> None:
         """Free the memory now."""
         if not self._held:
             detail = f"the device memory at {self._address:#x} was freed before"
             raise LogicError(f"device_allocation::free failed: invalid resource handle [emulation: {detail}]")
         self._held = False
-        device().heap.free(self._address)
+        _free(self._address)
+
+    def as_buffer(self, size: int, offset: int = 0) -> Any:
+        """Device memory cannot be read by the host."""
+        return _refuse_buffer()
 
     def __int__(self) -> int:
         return self._address
@@ -91,7 +89,7 @@ class DeviceAllocation:
         return isinstance(other, DeviceAllocation) and other._address == self._address
 
     def __hash__(self) -> int:
-        return hash(self._address)
+        return hash(("device allocation", self._address))
 
     def __del__(self) -> None:
         if getattr(self, "_held", False) and not sys.is_finalizing():
@@ -99,51 +97,41 @@ class DeviceAllocation:
                 device().heap.free(self._address)
 
 
-class HostAllocation:
-    """Host memory that CUDA allocated."""
-
-
-class PagelockedHostAllocation(HostAllocation):
-    """Page-locked host memory behind an array; reached as `array.base`."""
-
-    def __init__(self, layout: np.ndarray[Any, Any]) -> None:
-        self._buffer = device().pinned.allocate(layout.nbytes)
-        self._held = True
-        # NumPy makes an array over this, whose base is this object.
-        self.__array_interface__ = {
-            **layout.__array_interface__,
-            "strides": layout.strides,
-            "data": (self._buffer.ctypes.data, False),
-        }
-
-    def free(self) -> None:
-        """Unlock the memory now."""
-        if self._held:
-            self._held = False
-            device().pinned.free(self._buffer.ctypes.data)
-
-    def get_flags(self) -> int:
-        """Return the flags it was allocated with: none."""
-        return 0
-
-    def get_device_pointer(self) -> int:
-        """Mapped host memory is not emulated."""
-        raise EmulationError(
-            "HostAllocation.get_device_pointer is not emulated: on a GPU it maps host memory into the GPU's addresses.",
-            fix="Copy with memcpy_htod_async instead.",
-        )
-
-    def __del__(self) -> None:
-        if getattr(self, "_held", False) and not sys.is_finalizing():
-            with contextlib.suppress(DeviceFault):
-                self.free()
+@cuda_call("cuMemFree")
+def _free(address: int) -> None:
+    device().scheduler.before_waiting_call()
+    device().heap.free(address)
 
 
 @cuda_call("cuMemAlloc")
+def _allocate(nbytes: int) -> int:
+    device().scheduler.before_waiting_call()
+    origin = origin_of_call("pycuda.driver.mem_alloc", freed_by_owner=True)
+    return contexts.note_allocation(device().heap.allocate(nbytes, origin=origin).address)
+
+
+@boost_call("mem_alloc(unsigned long)")
 def mem_alloc(bytes: int) -> DeviceAllocation:
     """Allocate device memory; it holds poison until something is copied there."""
     nbytes = integer(bytes, "mem_alloc(unsigned long)", (bytes,))
-    return DeviceAllocation(device().heap.allocate(nbytes).address)
+    memory = DeviceAllocation(_allocate(unsigned(nbytes)))
+    need_active_context()
+    return memory
+
+
+def mem_alloc_like(ary: Any) -> DeviceAllocation:
+    """Allocate device memory for an array."""
+    return mem_alloc(ary.nbytes)
+
+
+@boost_call("mem_alloc_pitch(unsigned long width, unsigned long height, unsigned int access_size)")
+@cuda_call("cuMemAllocPitch")
+def mem_alloc_pitch(width: int, height: int, access_size: int) -> tuple[DeviceAllocation, int]:
+    """Allocate device memory for rows; return it and the padded length of a row."""
+    if access_size not in (4, 8, 16):
+        raise DeviceFault("invalid value", f"elements have 4, 8 or 16 bytes, not {access_size}")
+    pitch = -(-width // PITCH) * PITCH
+    return DeviceAllocation(_allocate(pitch * height)), pitch
 
 
 @cuda_call("cuMemGetInfo")
@@ -153,115 +141,11 @@ def mem_get_info() -> tuple[int, int]:
     return heap.capacity - heap.used, heap.capacity
 
 
-@cuda_call("cuMemHostAlloc")
-def pagelocked_empty(
-    shape: int | Sequence[int], dtype: DTypeLike, order: str = "C", mem_flags: int = 0
-) -> np.ndarray[Any, Any]:
-    """Return a page-locked host array; its content is poison."""
-    memory_order: Any = order
-    return np.asarray(PagelockedHostAllocation(np.empty(shape, dtype, memory_order)))
-
-
-def pagelocked_zeros(
-    shape: int | Sequence[int], dtype: DTypeLike, order: str = "C", mem_flags: int = 0
-) -> np.ndarray[Any, Any]:
-    """Return a page-locked host array of zeros."""
-    result = pagelocked_empty(shape, dtype, order, mem_flags)
-    result.fill(0)
-    return result
-
-
-def pagelocked_empty_like(array: np.ndarray[Any, Any], mem_flags: int = 0) -> np.ndarray[Any, Any]:
-    """Return a page-locked host array with the shape, type and order of another."""
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return pagelocked_empty(array.shape, array.dtype, order, mem_flags)
-
-
-def pagelocked_zeros_like(array: np.ndarray[Any, Any], mem_flags: int = 0) -> np.ndarray[Any, Any]:
-    """Return a page-locked host array of zeros with the shape, type and order of another."""
-    result = pagelocked_empty_like(array, mem_flags)
-    result.fill(0)
-    return result
-
-
-@cuda_call("cuMemcpyHtoD")
-def memcpy_htod(dest: Any, src: Any) -> None:
-    """Copy a host array to the device and wait for it."""
-    transfers.copy_h2d(integer(dest, _H2D, (dest, src)), HostBytes.from_buffer(src, writable=False))
-
-
-@cuda_call("cuMemcpyHtoDAsync")
-def memcpy_htod_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
-    """Copy a host array to the device in a stream; the array should be page-locked."""
-    address = integer(dest, _H2D_ASYNC, (dest, src, stream))
-    transfers.copy_h2d(address, HostBytes.from_buffer(src, writable=False), stream=_handle(stream))
-
-
-@cuda_call("cuMemcpyDtoH")
-def memcpy_dtoh(dest: Any, src: Any) -> None:
-    """Copy device memory into a host array and wait for it."""
-    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), integer(src, _D2H, (dest, src)))
-
-
-@cuda_call("cuMemcpyDtoHAsync")
-def memcpy_dtoh_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
-    """Copy device memory into a host array in a stream; it arrives when the stream is synchronised."""
-    address = integer(src, _D2H_ASYNC, (dest, src, stream))
-    transfers.copy_d2h(HostBytes.from_buffer(dest, writable=True), address, stream=_handle(stream))
-
-
-@cuda_call("cuMemcpyDtoD")
-def memcpy_dtod(dest: Any, src: Any, size: int) -> None:
-    """Copy on the device and wait for it."""
-    transfers.copy_d2d(int(dest), int(src), size)
-
-
-@cuda_call("cuMemcpyDtoDAsync")
-def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Stream | None = None) -> None:
-    """Copy on the device in a stream."""
-    transfers.copy_d2d(int(dest), int(src), size, stream=_handle(stream))
-
-
-@cuda_call("cuMemsetD8")
-def memset_d8(dest: Any, data: int, count: int) -> None:
-    """Fill device memory with a byte."""
-    transfers.fill(int(dest), np.array([data], np.uint8), count)
-
-
-@cuda_call("cuMemsetD8Async")
-def memset_d8_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
-    """Fill device memory with a byte in a stream."""
-    transfers.fill(int(dest), np.array([data], np.uint8), count, stream=_handle(stream))
-
-
-@cuda_call("cuMemsetD32")
-def memset_d32(dest: Any, data: int, count: int) -> None:
-    """Fill device memory with a 32-bit word."""
-    transfers.fill(int(dest), np.array([data], np.uint32), count)
-
-
-def to_device(bf_obj: Any) -> DeviceAllocation:
-    """Allocate device memory and copy a host array there."""
-    memory = mem_alloc(HostBytes.from_buffer(bf_obj, writable=False).view.nbytes)
-    memcpy_htod(memory, bf_obj)
-    return memory
-
-
-def from_device(devptr: Any, shape: int | Sequence[int], dtype: DTypeLike, order: str = "C") -> np.ndarray[Any, Any]:
-    """Return a new host array with what is at a device address."""
-    layout: Any = order
-    result: np.ndarray[Any, Any] = np.empty(shape, dtype, layout)
-    memcpy_dtoh(result, devptr)
-    return result
-
-
-def from_device_like(devptr: Any, other_ary: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a new host array shaped like another with what is at a device address."""
-    result = np.empty_like(other_ary)
-    memcpy_dtoh(result, devptr)
-    return result
-
-
-def _handle(stream: Stream | None) -> int:
-    """PyCUDA's `stream=None` is the default stream: asynchronous all the same."""
-    return 0 if stream is None else stream.handle
+@cuda_call("cuMemGetAddressRange")
+def mem_get_address_range(address: Any) -> tuple[int, int]:
+    """Return where the memory starts that an address points into, and its size."""
+    heap = device().heap
+    if not heap.owns(int(address)):
+        raise DeviceFault("not found", f"{int(address):#x} is not device memory")
+    allocation, _ = heap.locate(int(address), 1, what="mem_get_address_range")
+    return allocation.address, allocation.nbytes

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, cuda_call
-from yolotrt_lab.emulation.cuda.pycuda_enums import event_flags
-from yolotrt_lab.emulation.device import device
-from yolotrt_lab.emulation.streams import Event as _Event
+import contextlib
+import sys
+from typing import Any
 
-__all__ = ["Event", "Stream"]
+from yolotrt_lab.emulation.cuda.events import new_event, take_event
+from yolotrt_lab.emulation.cuda.pycuda_core import cuda_call, refuse_arguments, unsigned
+from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.errors import EmulationError
+
+__all__ = ["Event", "Stream", "stream_handle"]
 
 
 class Event:
     """A mark in a stream, for waiting and for timing. Times are CPU times of the emulation."""
 
     @cuda_call("cuEventCreate", explicit=True)
-    def __init__(self, flags: int = 0) -> None:
-        self._event = _Event(timed=not int(flags) & int(event_flags.DISABLE_TIMING))
+    def __init__(self, flags: Any = 0) -> None:
+        if not isinstance(flags, int):
+            signatures = ("__init__(_object*)", "__init__(_object*, unsigned int flags)")
+            refuse_arguments(signatures, (self, flags), owner="Event")
+        self._event = take_event(new_event(int(flags)))
 
     @cuda_call("cuEventRecord")
     def record(self, stream: Stream | None = None) -> Event:
         """Mark the present end of the stream."""
-        device().scheduler.record(self._event, 0 if stream is None else stream.handle)
+        device().scheduler.record(self._event, stream_handle(stream))
         return self
 
     @cuda_call("cuEventSynchronize")
@@ -34,26 +42,41 @@ class Event:
         """Return whether the mark was reached."""
         return device().scheduler.poll_event(self._event)
 
+    @cuda_call("cuEventElapsedTime")
     def time_since(self, event: Event) -> float:
         """Return the milliseconds from `event` to this one."""
-        unrecorded = self._event.mark is None or event._event.mark is None
-        if unrecorded or not (self._event.timed and event._event.timed):
-            raise LogicError("cuEventElapsedTime failed: invalid resource handle")
-        if self._event.time_s is None or event._event.time_s is None:
-            raise LogicError("cuEventElapsedTime failed: device not ready")
-        return (self._event.time_s - event._event.time_s) * 1e3
+        return device().scheduler.elapsed_ms(event._event, self._event)
 
     def time_till(self, event: Event) -> float:
         """Return the milliseconds from this event to `event`."""
         return event.time_since(self)
+
+    def ipc_handle(self) -> Any:
+        """Events for other processes are not emulated."""
+        raise EmulationError(
+            "pycuda.driver.Event.ipc_handle is not emulated: on a GPU it shares an event with another process.",
+            fix="Run this on a machine with an NVIDIA GPU, or do without it.",
+        )
+
+    @staticmethod
+    def from_ipc_handle(handle: Any) -> Any:
+        """Events of other processes are not emulated."""
+        raise EmulationError(
+            "pycuda.driver.Event.from_ipc_handle is not emulated: on a GPU it takes an event of another process.",
+            fix="Run this on a machine with an NVIDIA GPU, or do without it.",
+        )
 
 
 class Stream:
     """An own queue of work."""
 
     @cuda_call("cuStreamCreate", explicit=True)
-    def __init__(self, flags: int = 0) -> None:
-        self._stream = device().scheduler.create_stream(blocking=not flags & 1)
+    def __init__(self, flags: Any = 0) -> None:
+        if not isinstance(flags, int):
+            refuse_arguments(("__init__(_object*, unsigned int flags=0)",), (self, flags), owner="Stream")
+        if unsigned(flags, 32) not in (0, 1):
+            raise DeviceFault("invalid value", f"a stream has no flags {flags:#x}")
+        self._stream = device().scheduler.create_stream(blocking=not flags)
 
     @property
     def handle(self) -> int:
@@ -71,6 +94,31 @@ class Stream:
         return device().scheduler.poll_stream(self.handle)
 
     @cuda_call("cuStreamWaitEvent")
-    def wait_for_event(self, event: Event) -> None:
+    def wait_for_event(self, event: Any) -> None:
         """Let later work of this stream wait for an event."""
+        if not isinstance(event, Event):
+            signature = "wait_for_event(pycuda::stream {lvalue}, pycuda::event)"
+            refuse_arguments((signature,), (self, event), owner="Stream")
         device().scheduler.wait_for_event(self.handle, event._event)
+
+    def __del__(self) -> None:
+        # The stream goes with its object; a handle that was taken from it before is worth nothing then.
+        if hasattr(self, "_stream") and not sys.is_finalizing():
+            with contextlib.suppress(DeviceFault):
+                device().scheduler.destroy_stream(self.handle)
+
+
+def stream_handle(stream: Any) -> int:
+    """Return a stream's integer; PyCUDA's `stream=None` is the default stream, asynchronous all the same.
+
+    Raises:
+        TypeError: It is no `Stream`.
+    """
+    if stream is None:
+        return 0
+    if not isinstance(stream, Stream):
+        raise TypeError(
+            "No registered converter was able to extract a C++ reference to type pycuda::stream from this Python "
+            f"object of type {type(stream).__name__}"
+        )
+    return stream.handle

@@ -1,4 +1,4 @@
-"""The emulated `cuda.bindings.runtime`: memory and copies."""
+"""The emulated `cuda.bindings.runtime`: memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from yolotrt_lab.emulation.cuda import transfers
-from yolotrt_lab.emulation.cuda.runtime_core import handle_of, runtime_call
-from yolotrt_lab.emulation.cuda.runtime_types import cudaError_t, cudaMemcpyKind
-from yolotrt_lab.emulation.cuda.transfers import HostBytes
+from yolotrt_lab.emulation.cuda import contexts, transfers
+from yolotrt_lab.emulation.cuda.arguments import address_of, handle_of, size
+from yolotrt_lab.emulation.cuda.registered import register_host, unregister_host
+from yolotrt_lab.emulation.cuda.runtime_core import runtime_call
+from yolotrt_lab.emulation.cuda.runtime_types import cudaMemoryType, cudaPointerAttributes
 from yolotrt_lab.emulation.device import device
-from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
 from yolotrt_lab.errors import EmulationError
 
 __all__ = [
@@ -19,76 +20,150 @@ __all__ = [
     "cudaFreeAsync",
     "cudaFreeHost",
     "cudaHostAlloc",
-    "cudaHostAllocDefault",
-    "cudaHostAllocMapped",
-    "cudaHostAllocPortable",
-    "cudaHostAllocWriteCombined",
+    "cudaHostGetDevicePointer",
+    "cudaHostGetFlags",
+    "cudaHostRegister",
+    "cudaHostUnregister",
     "cudaMalloc",
     "cudaMallocAsync",
     "cudaMallocHost",
+    "cudaMallocManaged",
+    "cudaMallocPitch",
     "cudaMemGetInfo",
-    "cudaMemcpy",
-    "cudaMemcpyAsync",
     "cudaMemset",
     "cudaMemsetAsync",
+    "cudaPointerGetAttributes",
 ]
 
-cudaHostAllocDefault = 0
-cudaHostAllocPortable = 1
-cudaHostAllocMapped = 2
-cudaHostAllocWriteCombined = 4
+PITCH = 512
+"""Rows of pitched memory are padded to a multiple of this."""
+
+_MAPPED = 2
+_HOST_FLAGS = 0b1111
 
 
 @runtime_call(results=1)
 def cudaMalloc(size: int) -> Any:
     """Allocate device memory; it holds poison until something is copied there."""
-    return device().heap.allocate(size).address if size else 0
+    return _allocate(size, "cudaMalloc")
+
+
+def _allocate(nbytes: Any, function: str) -> int:
+    wanted = size(nbytes)
+    device().scheduler.before_waiting_call()
+    if wanted == 0:
+        return 0
+    return contexts.note_allocation(device().heap.allocate(wanted, origin=origin_of_call(function)).address)
 
 
 @runtime_call(results=0)
 def cudaFree(devPtr: Any) -> Any:
     """Free device memory; the null pointer is fine."""
-    if int(devPtr):
-        device().heap.free(int(devPtr))
+    address = address_of(devPtr)
+    device().scheduler.before_waiting_call()
+    if address:
+        device().heap.free(address)
+
+
+@runtime_call(results=2)
+def cudaMallocPitch(width: int, height: int) -> Any:
+    """Allocate device memory for rows; return the address and the padded length of a row."""
+    pitch = -(-size(width) // PITCH) * PITCH
+    return _allocate(pitch * size(height), "cudaMallocPitch"), pitch
 
 
 @runtime_call(results=1)
 def cudaMallocAsync(size: int, hStream: Any) -> Any:
     """Allocate device memory in stream order; here the memory is there at once."""
     device().scheduler.stream(handle_of(hStream))
-    return device().heap.allocate(size).address if size else 0
+    if int(size) == 0:
+        return 0
+    origin = origin_of_call("cudaMallocAsync")
+    return contexts.note_allocation(device().heap.allocate(int(size), origin=origin).address)
 
 
 @runtime_call(results=0)
 def cudaFreeAsync(devPtr: Any, hStream: Any) -> Any:
     """Free device memory when the stream gets there."""
-    address = int(devPtr)
-    device().heap.locate(address, 1, what="cudaFreeAsync")
+    address = address_of(devPtr)
+    if address == 0:
+        return
+    if not device().heap.starts_at(address):
+        raise DeviceFault("invalid value", f"cudaFreeAsync: {address:#x} is not the start of device memory")
     device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address))
+
+
+@runtime_call(results=1)
+def cudaMallocManaged(size: int, flags: int) -> Any:
+    """Managed memory migrates between host and GPU; it is refused."""
+    raise EmulationError(
+        "cudaMallocManaged is not emulated: on a GPU it allocates memory that migrates between host and device.",
+        fix="Allocate with cudaMalloc and cudaMallocHost, and copy with cudaMemcpyAsync.",
+    )
 
 
 @runtime_call(results=1)
 def cudaMallocHost(size: int) -> Any:
     """Allocate page-locked host memory; its content is poison."""
-    return device().pinned.allocate(size).ctypes.data
+    return _allocate_host(size, "cudaMallocHost")
 
 
 @runtime_call(results=1)
 def cudaHostAlloc(size: int, flags: int) -> Any:
     """Allocate page-locked host memory; mapping it into device addresses is not emulated."""
-    if flags & cudaHostAllocMapped:
+    if flags & ~_HOST_FLAGS:
+        raise DeviceFault("invalid value", f"cudaHostAlloc does not know the flags {flags:#x}")
+    if flags & _MAPPED:
         raise EmulationError(
             "cudaHostAllocMapped is not emulated: on a GPU it maps host memory into the GPU's addresses.",
             fix="Copy with cudaMemcpyAsync instead.",
         )
-    return device().pinned.allocate(size).ctypes.data
+    return _allocate_host(size, "cudaHostAlloc")
+
+
+def _allocate_host(nbytes: Any, function: str) -> int:
+    wanted = size(nbytes)
+    if wanted == 0:
+        return 0
+    return device().pinned.allocate(wanted, origin=origin_of_call(function)).ctypes.data
 
 
 @runtime_call(results=0)
 def cudaFreeHost(ptr: Any) -> Any:
     """Free page-locked host memory; the null pointer is fine."""
-    if int(ptr):
-        device().pinned.free(int(ptr))
+    address = address_of(ptr)
+    if address:
+        device().pinned.free(address)
+
+
+@runtime_call(results=0)
+def cudaHostRegister(ptr: Any, size: int, flags: int) -> Any:
+    """Page-lock existing host memory."""
+    register_host(address_of(ptr), int(size), origin=origin_of_call("cudaHostRegister"))
+
+
+@runtime_call(results=0)
+def cudaHostUnregister(ptr: Any) -> Any:
+    """Unlock registered host memory."""
+    unregister_host(address_of(ptr))
+
+
+@runtime_call(results=1)
+def cudaHostGetDevicePointer(pHost: Any, flags: int) -> Any:
+    """With unified addressing the device knows page-locked memory by its own address."""
+    address = address_of(pHost)
+    if device().pinned.holder(address) is None:
+        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
+    return address
+
+
+@runtime_call(results=1)
+def cudaHostGetFlags(pHost: Any) -> Any:
+    """Return the flags of page-locked memory: it is mapped, as all is with unified addressing."""
+    address = address_of(pHost)
+    if device().pinned.holder(address) is None:
+        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
+    return _MAPPED
 
 
 @runtime_call(results=2)
@@ -99,70 +174,27 @@ def cudaMemGetInfo() -> Any:
 
 
 @runtime_call(results=0)
-def cudaMemcpy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind) -> Any:
-    """Copy and wait."""
-    return _copy(dst, src, count, kind, None)
-
-
-@runtime_call(results=0)
-def cudaMemcpyAsync(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: Any) -> Any:
-    """Copy in a stream; data for the host arrives when the stream is synchronised."""
-    return _copy(dst, src, count, kind, handle_of(stream))
-
-
-@runtime_call(results=0)
 def cudaMemset(devPtr: Any, value: int, count: int) -> Any:
     """Fill device memory with a byte."""
-    transfers.fill(int(devPtr), np.array([value & 0xFF], np.uint8), count)
+    transfers.fill(address_of(devPtr), np.array([int(value) & 0xFF], np.uint8), size(count))
 
 
 @runtime_call(results=0)
 def cudaMemsetAsync(devPtr: Any, value: int, count: int, stream: Any) -> Any:
     """Fill device memory with a byte in a stream."""
-    transfers.fill(int(devPtr), np.array([value & 0xFF], np.uint8), count, stream=handle_of(stream))
+    pattern = np.array([int(value) & 0xFF], np.uint8)
+    transfers.fill(address_of(devPtr), pattern, size(count), stream=handle_of(stream))
 
 
-def _copy(dst: Any, src: Any, count: int, kind: cudaMemcpyKind, stream: int | None) -> cudaError_t | None:
-    found = _direction(dst, src)
-    both_on_device = cudaMemcpyKind.cudaMemcpyDeviceToDevice
-    if kind == cudaMemcpyKind.cudaMemcpyDefault or (kind in tuple(cudaMemcpyKind) and found == both_on_device):
-        kind = found  # with unified addressing CUDA sees where both ends are, whatever it is told
-    if count == 0:
-        return None
-    if kind == cudaMemcpyKind.cudaMemcpyHostToDevice:
-        transfers.copy_h2d(int(dst), _host(src, count, writable=False), stream=stream)
-    elif kind == cudaMemcpyKind.cudaMemcpyDeviceToHost:
-        transfers.copy_d2h(_host(dst, count, writable=True), int(src), stream=stream)
-    elif kind == cudaMemcpyKind.cudaMemcpyDeviceToDevice:
-        transfers.copy_d2d(int(dst), int(src), count, stream=stream)
-    elif kind == cudaMemcpyKind.cudaMemcpyHostToHost:
-        target = _host(dst, count, writable=True)
-        transfers.copy_h2h(target, _host(src, count, writable=False), stream=stream)
+@runtime_call(results=1)
+def cudaPointerGetAttributes(ptr: Any) -> Any:
+    """Say where memory is: on the device, page-locked, or neither."""
+    address, found = address_of(ptr), cudaPointerAttributes()
+    if device().heap.owns(address):
+        found.type, found.device, found.devicePointer = cudaMemoryType.cudaMemoryTypeDevice, 0, address
+    elif device().pinned.holder(address) is not None:
+        found.type, found.device = cudaMemoryType.cudaMemoryTypeHost, 0
+        found.devicePointer = found.hostPointer = address
     else:
-        return cudaError_t.cudaErrorInvalidMemcpyDirection
-    return None
-
-
-def _direction(dst: Any, src: Any) -> cudaMemcpyKind:
-    """Find out where two addresses are, as unified addressing does."""
-    to_device, from_device = (not _is_buffer(end) and device().heap.owns(int(end)) for end in (dst, src))
-    if to_device:
-        return cudaMemcpyKind.cudaMemcpyDeviceToDevice if from_device else cudaMemcpyKind.cudaMemcpyHostToDevice
-    return cudaMemcpyKind.cudaMemcpyDeviceToHost if from_device else cudaMemcpyKind.cudaMemcpyHostToHost
-
-
-def _host(value: Any, count: int, *, writable: bool) -> HostBytes:
-    if isinstance(value, (int, np.integer)) or not _is_buffer(value):
-        return HostBytes.from_address(int(value), count)
-    whole = HostBytes.from_buffer(value, writable=writable)
-    if whole.view.nbytes < count:
-        raise DeviceFault("invalid value", f"{count} bytes asked for, but the host buffer has {whole.view.nbytes}")
-    return HostBytes(whole.view[:count], whole.pinned, whole.owned, whole.dtype)
-
-
-def _is_buffer(value: Any) -> bool:
-    try:
-        memoryview(value)
-    except TypeError:
-        return False
-    return True
+        found.type, found.device, found.hostPointer = cudaMemoryType.cudaMemoryTypeUnregistered, -2, address
+    return found

@@ -1,72 +1,91 @@
-"""The emulated `cuda.bindings.runtime`: streams and events."""
+"""The emulated `cuda.bindings.runtime`: streams, events and functions of the host in a stream."""
 
 from __future__ import annotations
 
-import itertools
+import ctypes
 from typing import Any
 
-from yolotrt_lab.emulation.cuda.runtime_core import handle_of, runtime_call
-from yolotrt_lab.emulation.cuda.runtime_types import cudaError_t, cudaEvent_t, cudaStream_t
+from yolotrt_lab.emulation.cuda.arguments import address_of, handle_of
+from yolotrt_lab.emulation.cuda.events import destroy_event, event_of, new_event
+from yolotrt_lab.emulation.cuda.runtime_core import runtime_call
+from yolotrt_lab.emulation.cuda.runtime_types import cudaEvent_t, cudaStream_t
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
-from yolotrt_lab.emulation.streams import Event
+from yolotrt_lab.emulation.streams import GREATEST_PRIORITY, LEAST_PRIORITY
 
 __all__ = [
-    "cudaEventBlockingSync",
+    "cudaDeviceGetStreamPriorityRange",
     "cudaEventCreate",
     "cudaEventCreateWithFlags",
-    "cudaEventDefault",
     "cudaEventDestroy",
-    "cudaEventDisableTiming",
     "cudaEventElapsedTime",
     "cudaEventQuery",
     "cudaEventRecord",
+    "cudaEventRecordWithFlags",
     "cudaEventSynchronize",
+    "cudaLaunchHostFunc",
     "cudaStreamCreate",
     "cudaStreamCreateWithFlags",
     "cudaStreamCreateWithPriority",
-    "cudaStreamDefault",
     "cudaStreamDestroy",
-    "cudaStreamLegacy",
-    "cudaStreamNonBlocking",
+    "cudaStreamGetFlags",
+    "cudaStreamGetPriority",
     "cudaStreamQuery",
     "cudaStreamSynchronize",
     "cudaStreamWaitEvent",
 ]
 
-cudaStreamDefault = 0
-cudaStreamNonBlocking = 1
-cudaStreamLegacy = 1
-cudaEventDefault = 0
-cudaEventBlockingSync = 1
-cudaEventDisableTiming = 2
+_NON_BLOCKING = 1
 
-_events: dict[int, Event] = {}
-_event_handles = itertools.count(0xE0E00000, 0x10)
+
+def _new_stream(flags: Any, priority: Any = 0) -> Any:
+    if int(flags) & ~_NON_BLOCKING:
+        raise DeviceFault("invalid value", f"a stream has no flags {int(flags):#x}")
+    blocking = not int(flags) & _NON_BLOCKING
+    return cudaStream_t(device().scheduler.create_stream(blocking=blocking, priority=int(priority)).handle)
 
 
 @runtime_call(results=1)
 def cudaStreamCreate() -> Any:
     """Make a stream that synchronises with the default stream."""
-    return cudaStream_t(device().scheduler.create_stream().handle)
+    return _new_stream(0)
 
 
 @runtime_call(results=1)
 def cudaStreamCreateWithFlags(flags: int) -> Any:
     """Make a stream; `cudaStreamNonBlocking` frees it of the default stream."""
-    return cudaStream_t(device().scheduler.create_stream(blocking=not flags & cudaStreamNonBlocking).handle)
+    return _new_stream(handle_of(flags))
 
 
 @runtime_call(results=1)
 def cudaStreamCreateWithPriority(flags: int, priority: int) -> Any:
-    """Make a stream; priorities have no effect here."""
-    return cudaStream_t(device().scheduler.create_stream(blocking=not flags & cudaStreamNonBlocking).handle)
+    """Make a stream; its priority only matters to the modelled timeline."""
+    return _new_stream(handle_of(flags), handle_of(priority))
+
+
+@runtime_call(results=2)
+def cudaDeviceGetStreamPriorityRange() -> Any:
+    """Return the least and the greatest priority; lower numbers go first."""
+    return LEAST_PRIORITY, GREATEST_PRIORITY
+
+
+@runtime_call(results=1)
+def cudaStreamGetFlags(hStream: Any) -> Any:
+    """Return a stream's flags."""
+    return 0 if device().scheduler.stream(handle_of(hStream)).blocking else _NON_BLOCKING
+
+
+@runtime_call(results=1)
+def cudaStreamGetPriority(hStream: Any) -> Any:
+    """Return a stream's priority."""
+    return device().scheduler.stream(handle_of(hStream)).priority
 
 
 @runtime_call(results=0)
 def cudaStreamDestroy(stream: Any) -> Any:
     """Destroy a stream; its outstanding work is still done."""
-    device().scheduler.destroy_stream(handle_of(stream))
+    handle = handle_of(stream)
+    device().scheduler.destroy_stream(handle)
 
 
 @runtime_call(results=0)
@@ -78,71 +97,70 @@ def cudaStreamSynchronize(stream: Any) -> Any:
 @runtime_call(results=0)
 def cudaStreamQuery(stream: Any) -> Any:
     """Say whether a stream's work is done: `cudaSuccess` or `cudaErrorNotReady`."""
-    return None if device().scheduler.poll_stream(handle_of(stream)) else cudaError_t.cudaErrorNotReady
+    if not device().scheduler.poll_stream(handle_of(stream)):
+        raise DeviceFault("not ready", "the stream has work to do")
 
 
 @runtime_call(results=0)
 def cudaStreamWaitEvent(stream: Any, event: Any, flags: int) -> Any:
     """Let later work of a stream wait for an event."""
-    device().scheduler.wait_for_event(handle_of(stream), _event(event))
+    if int(flags) not in (0, 1):
+        raise DeviceFault("invalid value", f"cudaStreamWaitEvent has no flags {int(flags):#x}")
+    device().scheduler.wait_for_event(handle_of(stream), event_of(event))
 
 
-def _event(handle: Any) -> Event:
-    found = _events.get(int(handle))
-    if found is None:
-        raise DeviceFault("invalid handle", f"{int(handle):#x} is not an event, or was destroyed")
-    return found
-
-
-def _new_event(flags: int) -> cudaEvent_t:
-    handle = next(_event_handles)
-    _events[handle] = Event(timed=not flags & cudaEventDisableTiming)
-    return cudaEvent_t(handle)
+@runtime_call(results=0)
+def cudaLaunchHostFunc(stream: Any, fn: Any, userData: Any) -> Any:
+    """Call a C function `void fn(void *userData)` when the stream gets there."""
+    function, data = address_of(fn), address_of(userData)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
+    device().scheduler.launch_host_function(handle_of(stream), lambda: call(data))
 
 
 @runtime_call(results=1)
 def cudaEventCreate() -> Any:
     """Make an event."""
-    return _new_event(cudaEventDefault)
+    return cudaEvent_t(new_event(0))
 
 
 @runtime_call(results=1)
 def cudaEventCreateWithFlags(flags: int) -> Any:
     """Make an event; `cudaEventDisableTiming` makes it useless for timing."""
-    return _new_event(flags)
+    return cudaEvent_t(new_event(handle_of(flags)))
 
 
 @runtime_call(results=0)
 def cudaEventDestroy(event: Any) -> Any:
     """Destroy an event."""
-    _event(event)
-    del _events[int(event)]
+    destroy_event(event)
 
 
 @runtime_call(results=0)
 def cudaEventRecord(event: Any, stream: Any) -> Any:
     """Mark the present end of a stream."""
-    device().scheduler.record(_event(event), handle_of(stream))
+    device().scheduler.record(event_of(event), handle_of(stream))
+
+
+@runtime_call(results=0)
+def cudaEventRecordWithFlags(event: Any, stream: Any, flags: int) -> Any:
+    """Mark the present end of a stream."""
+    device().scheduler.record(event_of(event), handle_of(stream))
 
 
 @runtime_call(results=0)
 def cudaEventSynchronize(event: Any) -> Any:
     """Wait until an event is reached."""
-    device().scheduler.synchronize_event(_event(event))
+    device().scheduler.synchronize_event(event_of(event))
 
 
 @runtime_call(results=0)
 def cudaEventQuery(event: Any) -> Any:
     """Say whether an event was reached: `cudaSuccess` or `cudaErrorNotReady`."""
-    return None if device().scheduler.poll_event(_event(event)) else cudaError_t.cudaErrorNotReady
+    if not device().scheduler.poll_event(event_of(event)):
+        raise DeviceFault("not ready", "the event was not reached yet")
 
 
 @runtime_call(results=1)
 def cudaEventElapsedTime(start: Any, end: Any) -> Any:
     """Return the milliseconds between two events; CPU time of the emulation."""
-    first, last = _event(start), _event(end)
-    if not (first.timed and last.timed) or first.mark is None or last.mark is None:
-        return cudaError_t.cudaErrorInvalidResourceHandle
-    if first.time_s is None or last.time_s is None:
-        return cudaError_t.cudaErrorNotReady
-    return (last.time_s - first.time_s) * 1e3
+    return device().scheduler.elapsed_ms(event_of(start), event_of(end))

@@ -26,12 +26,14 @@ class HostBytes:
         pinned: Whether it is page-locked.
         owned: Whether the view keeps the memory alive. False for a bare pageable address.
         dtype: NumPy type of the array it came from, None for a bare address.
+        owner: What keeps the memory alive, where the view does not.
     """
 
     view: ByteArray
     pinned: bool
     owned: bool
     dtype: np.dtype[Any] | None = None
+    owner: Any = None
 
     @classmethod
     def from_buffer(cls, value: Any, *, writable: bool) -> HostBytes:
@@ -62,7 +64,7 @@ class HostBytes:
         """Take a bare host address.
 
         Raises:
-            DeviceFault: It is null, or an address of the emulated device.
+            DeviceFault: It is null, an address of the emulated device, or too near the end of page-locked memory.
         """
         if address == 0 or device().heap.owns(address):
             what = "the null pointer" if address == 0 else "device memory"
@@ -70,6 +72,10 @@ class HostBytes:
         pinned = device().pinned.locate(address, nbytes)
         if pinned is not None:
             return cls(pinned, pinned=True, owned=True)
+        holder = device().pinned.holder(address)
+        if holder is not None:
+            left = holder.ctypes.data + holder.nbytes - address
+            raise DeviceFault("invalid value", f"{nbytes} bytes asked for, but the page-locked memory has {left} there")
         raw = (ctypes.c_uint8 * nbytes).from_address(address)
         return cls(np.ctypeslib.as_array(raw), pinned=False, owned=False)
 
@@ -118,6 +124,8 @@ def copy_d2d(target: int, source: int, nbytes: int, *, stream: int | None = None
     """Copy between two device addresses."""
     _check_range(target, nbytes, what="the copy's destination")
     _check_range(source, nbytes, what="the copy's source")
+    if target != source and abs(target - source) < nbytes:
+        raise DeviceFault("invalid value", "source and destination overlap: what arrives is undefined on a GPU")
 
     def run() -> None:
         heap = device().heap
