@@ -80,9 +80,7 @@ def write_frontend(site: Path) -> None:
     """Make the package `tensorrt`, which on the package index only passes on what the bindings offer."""
     package = site / "tensorrt"
     (package / "plugin").mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").write_text(
-        "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
-    )
+    (package / "__init__.py").write_text("from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n")
     (package / "plugin" / "__init__.py").write_text("from tensorrt_bindings.plugin import *\n")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract_exceptions import Deviation
+from contract_exceptions import OF_LACKING_CLASS, Deviation
 
 from yolotrt_lab.emulation.tensorrt.namespace import Api
 from yolotrt_lab.emulation.tensorrt.objects import Hidden, Unemulated
@@ -41,8 +41,9 @@ class Comparison:
         self.names.add(name)
 
     def note(self, name: str, status: str, detail: str = "") -> None:
-        """Note a deviation."""
-        self.deviations.append(Deviation(name, status, self.version, detail))
+        """Note a deviation, once."""
+        if not any((item.name, item.status) == (name, status) for item in self.deviations):
+            self.deviations.append(Deviation(name, status, self.version, detail))
 
 
 def compare(vendor: Mapping[str, Any], module: Any, api: Api) -> Comparison:
@@ -126,7 +127,7 @@ def _compare_class(name: str, vendor: Mapping[str, Any], api: Api, result: Compa
     if cls is None or cls._is_declared:
         result.note(full, "lacking")
         for member in members:
-            result.note(f"{full}.{member}", "lacking", "of a class that is there by name only")
+            result.note(f"{full}.{member}", "lacking", OF_LACKING_CLASS)
         return
     bases = {base.__name__ for base in cls.__mro__[1:] if "_is_api_class" in vars(base)}
     if bases != set(_ancestors(name, vendor)):
@@ -153,17 +154,18 @@ def _compare_method(name: str, found: Any, overloads: list[str], api: Api, resul
     if found is None or isinstance(found, Unemulated):
         result.note(name, "lacking")
         return
-    function = found.__func__ if isinstance(found, staticmethod) else found
+    static = isinstance(found, (staticmethod, classmethod))
+    function = found.__func__ if static else found
     if not inspect.isfunction(function):
         result.note(name, "different", f"is a {type(found).__name__}, not a method")
         return
     implementation = inspect.signature(inspect.unwrap(function))
+    if isinstance(found, classmethod):
+        implementation = implementation.replace(parameters=list(implementation.parameters.values())[1:])
     shown = inspect.signature(function)
     for text in overloads:
         signature = parse_signature(text)
-        problem = _does_not_take(
-            implementation, signature, static=isinstance(found, staticmethod), operator_like=found.__name__ in INDEXING
-        )
+        problem = _does_not_take(implementation, signature, static=static, operator_like=function.__name__ in INDEXING)
         if not problem and len(overloads) == 1:
             problem = _defaults_differ(shown, signature, api)
         if problem:

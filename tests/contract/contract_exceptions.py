@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["FILE", "STATUSES", "Deviation", "Entry", "load", "unexcepted", "unneeded"]
+__all__ = ["FILE", "OF_LACKING_CLASS", "STATUSES", "Deviation", "Entry", "load", "unexcepted", "unneeded"]
 
 FILE = Path(__file__).with_name("exceptions.toml")
+OF_LACKING_CLASS = "of a class that is there by name only"
 STATUSES = {
     "lacking": "is there by name only, or not at all",
     "refused": "is there and raises EmulationError when it is used",
@@ -58,7 +59,10 @@ class Entry:
     def covers(self, deviation: Deviation) -> bool:
         """Return whether a deviation is excepted by this entry."""
         version = not self.versions or deviation.version in self.versions
-        return version and self.status == deviation.status and fnmatchcase(deviation.name, self.pattern)
+        named = fnmatchcase(deviation.name, self.pattern)
+        # What a class that is there by name only has, is not there either.
+        of_class = deviation.detail == OF_LACKING_CLASS and fnmatchcase(deviation.name.rpartition(".")[0], self.pattern)
+        return version and self.status == deviation.status and (named or of_class)
 
     def __str__(self) -> str:
         about = f" (versions {', '.join(self.versions)})" if self.versions else ""

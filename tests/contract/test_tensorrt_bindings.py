@@ -1,20 +1,33 @@
-"""The emulation against NVIDIA's own bindings.
+"""The emulation against NVIDIA's own bindings, name by name.
 
-The unit tests hold the emulated module against `vendor_api/api_*.json`; here those files are held against the wheels
-they describe, so the two together say that the emulation has NVIDIA's names, numbers and signatures.
+Two steps: the stored description `vendor_api/api_*.json` is what the wheels say (needs the package index, once), and
+the emulation offers what the description says, with the exceptions of `exceptions.toml`, no more and no fewer.
 
 To take over a new version: put it into `VERSIONS`, run with `YOLOTRT_UPDATE_VENDOR_API=1`, and read the difference.
 """
 
+import copy
 import importlib
 import json
 import os
 from importlib import resources
 
+import contract_coverage
+import contract_walk
 import pytest
+from contract_comparison import Comparison, compare
+from contract_coverage import SECTION, measure
+from contract_exceptions import Deviation, Entry, load, unexcepted, unneeded
 
 from yolotrt_lab.emulation import modules
-from yolotrt_lab.emulation.tensorrt.namespace import build
+from yolotrt_lab.emulation.tensorrt.namespace import API_VERSIONS, build, vendor_description
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("YOLOTRT_EMULATION_THREADS", "1")
+    yield
+    modules.deactivate()
 
 
 @pytest.fixture(scope="module")
@@ -26,69 +39,152 @@ def vendor_and_stored(vendor, stored, major):
     return vendor, stored
 
 
-def test_version(vendor_and_stored):
-    vendor, stored = vendor_and_stored
-    assert stored["version"] == vendor["version"]
+class TestDescription:
+    """What the emulation is built from is what the wheels say."""
+
+    def test_has_the_same_parts(self, vendor_and_stored):
+        vendor, stored = vendor_and_stored
+        assert {key: value for key, value in stored.items() if key != "classes"} == {
+            key: value for key, value in vendor.items() if key != "classes"
+        }
+
+    def test_has_the_same_classes(self, vendor_and_stored):
+        vendor, stored = vendor_and_stored
+        assert set(stored["classes"]) == set(vendor["classes"])
+        for name, entry in vendor["classes"].items():
+            assert stored["classes"][name] == entry, name
+
+    def test_is_of_the_whole_bindings(self, vendor):
+        assert len(vendor["classes"]) > 130
+        assert len(vendor["enums"]) > 60
+        assert vendor["classes"]["Builder"]["methods"]["create_network"] == [
+            "(flags: SupportsInt = 0) -> INetworkDefinition"
+        ]
+        assert vendor["classes"]["Builder"]["setters"]["max_threads"] == "(arg0: Builder, arg1: SupportsInt) -> bool"
 
 
-@pytest.mark.parametrize("part", ["aliases", "functions", "enums"])
-def test_names_and_numbers(vendor_and_stored, part):
-    vendor, stored = vendor_and_stored
-    assert stored[part] == vendor[part]
+class TestEmulation:
+    def test_every_deviation_is_excepted(self, major):
+        missing = unexcepted(SECTION, measure(major).comparison.deviations)
+        assert not missing, "not in exceptions.toml:\n" + "\n".join(map(str, missing))
+
+    def test_every_exception_is_needed(self):
+        deviations = [item for major in API_VERSIONS for item in measure(major).comparison.deviations]
+        stale = unneeded(SECTION, deviations)
+        assert not stale, "no longer needed in exceptions.toml:\n" + "\n".join(map(str, stale))
+
+    def test_enough_was_compared_and_used(self, major):
+        """A walk that stopped early, or a description cut short, would pass everything."""
+        measured = measure(major)
+        assert len(measured.comparison.names) > 1500
+        assert len(measured.excepted) < 0.3 * len(measured.comparison.names)
+        assert measured.classes > 60
+        assert measured.kinds > 330
 
 
-def test_classes(vendor_and_stored):
-    vendor, stored = vendor_and_stored
-    assert set(stored["classes"]) == set(vendor["classes"])
-    for name, entry in vendor["classes"].items():
-        assert stored["classes"][name] == entry, name
+class TestComparison:
+    """Each kind of deviation is found."""
+
+    @pytest.mark.parametrize(
+        ("change", "name", "status"),
+        [
+            (lambda v: v["functions"].update(new=["(a)"]), "tensorrt.new", "lacking"),
+            (lambda v: v["functions"].update(volume=["(shape)"]), "tensorrt.volume", "different"),
+            (lambda v: v["functions"].pop("volume"), "tensorrt.volume", "extra"),
+            (lambda v: v["aliases"].update(float32="DataType.HALF"), "tensorrt.float32", "different"),
+            (lambda v: v.update(version="12.0"), "tensorrt.__version__", "different"),
+            (lambda v: v["enums"]["DataType"].update(FLOAT=9), "tensorrt.DataType.FLOAT", "different"),
+            (lambda v: v["enums"]["DataType"].update(NEW=99), "tensorrt.DataType", "different"),
+            (lambda v: v["ordered_enums"].remove("BuilderFlag"), "tensorrt.BuilderFlag.__lt__", "different"),
+            (lambda v: v["classes"].update(New={"bases": [], "init": []}), "tensorrt.New", "lacking"),
+            (lambda v: v["classes"]["Logger"].update(bases=[]), "tensorrt.Logger", "different"),
+            (lambda v: v["classes"]["Dims"].update(init=[]), "tensorrt.Dims.__init__", "different"),
+            (lambda v: v["classes"]["Dims"]["constants"].update(MAX_DIMS="9"), "tensorrt.Dims.MAX_DIMS", "different"),
+            (lambda v: v["classes"]["Dims"]["special"].remove("__eq__"), "tensorrt.Dims.__eq__", "different"),
+            (lambda v: v["classes"]["Builder"]["methods"].update(new=["()"]), "tensorrt.Builder.new", "lacking"),
+            (lambda v: v["classes"]["Builder"]["methods"].pop("reset"), "tensorrt.Builder.reset", "extra"),
+            (
+                lambda v: v["classes"]["Builder"]["methods"].update(create_network=["(flag: SupportsInt = 0)"]),
+                "tensorrt.Builder.create_network",
+                "different",
+            ),
+            (
+                lambda v: v["classes"]["Builder"]["methods"].update(create_network=["(flags: SupportsInt = 1)"]),
+                "tensorrt.Builder.create_network",
+                "different",
+            ),
+            (
+                lambda v: v["classes"]["IOptimizationProfile"]["methods"].update(
+                    set_shape=["(input: str, max: Dims, opt: Dims, min: Dims) -> None"]
+                ),
+                "tensorrt.IOptimizationProfile.set_shape",
+                "different",
+            ),
+            (
+                lambda v: v["classes"]["Builder"]["properties"].update(max_threads="r"),
+                "tensorrt.Builder.max_threads",
+                "different",
+            ),
+            (
+                lambda v: v["classes"]["Builder"]["properties"].update(new="r"),
+                "tensorrt.Builder.new",
+                "lacking",
+            ),
+        ],
+    )
+    def test_finds(self, change, name, status):
+        changed = copy.deepcopy(vendor_description(11))
+        before = self.compared(vendor_description(11))
+        change(changed)
+        found = {(item.name, item.status) for item in self.compared(changed)} - {(i.name, i.status) for i in before}
+        assert (name, status) in found
+
+    @staticmethod
+    def compared(description):
+        modules.activate(11)
+        return compare(description, importlib.import_module("tensorrt"), build(11)).deviations
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "right"),
+        [
+            ("int", 1, True), ("int", True, False), ("int", 1.0, False), ("float", 1, False), ("bool", 1, False),
+            ("str", None, True), ("list[int]", [1], True), ("list[int]", ["a"], False), ("None", 0, False),
+            ("Dims", (1,), False), ("ITensor", None, True), ("DataType", None, False), ("DataType", 1, False),
+        ],
+    )  # fmt: skip
+    def test_knows_kinds(self, kind, value, right):
+        api = build(11)
+        walker = contract_walk.Walker(vendor_description(11), None, api, Comparison("11"))
+        assert walker.is_of_kind(value, kind) == right
+        assert walker.is_of_kind(api.DataType.INT8, "DataType")
 
 
-def test_every_emulated_enum_has_the_vendors_numbers(vendor, major):
-    api = build(major)
-    assert vendor["enums"]
-    for name, numbers in vendor["enums"].items():
-        assert {key: int(member) for key, member in api.types[name].__members__.items()} == numbers, name
+class TestExceptions:
+    @pytest.mark.parametrize(
+        ("pattern", "status", "versions", "covered"),
+        [
+            ("tensorrt.A.b", "lacking", (), True),
+            ("tensorrt.A.*", "lacking", ("10",), True),
+            ("tensorrt.A.*", "lacking", ("11",), False),
+            ("tensorrt.A.*", "different", (), False),
+            ("tensorrt.A", "lacking", (), False),
+        ],
+    )
+    def test_cover(self, pattern, status, versions, covered):
+        deviation = Deviation("tensorrt.A.b", "lacking", "10")
+        assert Entry(pattern, status, "because", versions).covers(deviation) == covered
+
+    def test_of_a_class_cover_its_members_only_if_it_is_there_by_name_only(self):
+        entry = Entry("tensorrt.A", "lacking", "because")
+        assert entry.covers(Deviation("tensorrt.A.b", "lacking", "10", "of a class that is there by name only"))
+        assert not entry.covers(Deviation("tensorrt.A.b", "lacking", "10"))
+
+    def test_are_all_read(self):
+        assert len(load(SECTION)) > 10
+        assert all(len(entry.reason) > 20 for entry in load(SECTION))
 
 
-def test_every_emulated_name_is_the_vendors(vendor, major):
-    modules.activate(major)
-    try:
-        trt = importlib.import_module("tensorrt")
-        offered = {name for name in vars(trt) if not name.startswith("_")}
-    finally:
-        modules.deactivate()
-    known = {*vendor["classes"], *vendor["functions"], *vendor["aliases"], *vendor["enums"]}
-    assert offered <= known
-    assert {"Builder", "OnnxParser", "Runtime", "float32", "volume"} <= offered
-
-
-def test_every_emulated_member_is_the_vendors(vendor, major):
-    """Whatever a program can reach on an emulated class, it can reach on NVIDIA's."""
-    api = build(major)
-    for name, emulated in api.types.items():
-        if name in vendor["enums"]:
-            continue
-        members = vendor_members(vendor, name)
-        for member in dir(emulated):
-            if member.startswith("_") or (name == "IHostMemory" and hasattr(bytes, member)):
-                continue
-            if name == "Logger" and member == "Severity":
-                continue  # set by the package's __init__, an alias of ILogger.Severity
-            if reachable(emulated, member):
-                assert member in members, f"{name}.{member}"
-
-
-def reachable(emulated: type, member: str) -> bool:
-    try:
-        getattr(emulated, member)
-    except AttributeError:
-        return False
-    return True
-
-
-def vendor_members(vendor: dict, name: str) -> set[str]:
-    entry = vendor["classes"][name]
-    own = {*entry.get("methods", {}), *entry.get("properties", {}), *entry.get("constants", {})}
-    own |= {enum.rpartition(".")[2] for enum in vendor["enums"] if enum.startswith(f"{name}.")}
-    return own.union(*(vendor_members(vendor, base) for base in entry["bases"]))
+@pytest.mark.skipif(not contract_coverage.PAGE.exists(), reason="the page about the emulation is not written yet")
+def test_the_page_shows_the_numbers_of_today():
+    fix = "run python tests/contract/contract_coverage.py --write"
+    assert contract_coverage.pasted() == contract_coverage.table(), fix

@@ -96,7 +96,7 @@ class PluginFieldCollection(ApiObject):
 
     def extend(self, L: Iterable[Any]) -> None:
         """Add fields at the end."""
-        self._fields.extend(L)
+        self._fields.extend(list(L))  # a list may be added to itself
 
     def insert(self, i: int, x: Any) -> None:
         """Add a field at a place."""
