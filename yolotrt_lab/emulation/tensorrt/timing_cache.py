@@ -119,7 +119,7 @@ class ITimingCache(ApiObject):
             for key, entry in sorted(self._entries.items())
         ]
         content = {"version": self._version, "device": self._device, "entries": entries}
-        head = zlib.compress(json.dumps(content, sort_keys=True).encode(), 6)
+        head = json.dumps(content, sort_keys=True).encode()
         rest = head + b"".join(entry.blob for _, entry in sorted(self._entries.items()))
         return self._api.IHostMemory._of(_PREFIX.pack(_MAGIC, _FORMAT, len(head), zlib.crc32(rest)) + rest)
 
@@ -201,8 +201,8 @@ def read_timing_cache(api: Any, data: bytes) -> Any:
         if magic != _MAGIC or version != _FORMAT or zlib.crc32(memoryview(data)[_PREFIX.size :]) != crc:
             return None
         start = _PREFIX.size + head_bytes
-        content = json.loads(zlib.decompress(data[_PREFIX.size : start]))
-    except (struct.error, zlib.error, ValueError):
+        content = json.loads(data[_PREFIX.size : start])
+    except (struct.error, ValueError):
         return None
     entries = {}
     for item in content["entries"]:

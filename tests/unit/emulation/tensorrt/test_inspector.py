@@ -30,9 +30,60 @@ def datatype(trt, tensor):
 
 def test_names_of_the_lists(trt, describe, model):
     content = describe(model())
-    key = "Bindings" if trt.__version__.startswith("10.") else "I/O Tensors"
-    assert list(content) == ["Layers", key]
-    assert content[key] == ["images", "output0"]
+    if trt.__version__.startswith("10."):
+        assert list(content) == ["Layers", "Bindings"]
+        assert content["Bindings"] == ["images", "output0"]
+    else:
+        assert list(content) == ["Layers", "I/O Tensors"]
+        assert [tensor["Name"] for tensor in content["I/O Tensors"]] == ["images", "output0"]
+
+
+@pytest.mark.parametrize("trt", [11], indirect=True)
+def test_inputs_and_outputs_of_version_11(trt, lab, describe, model):
+    """The fields and words of NVIDIA's migration guide."""
+    lab.profile((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))
+    lab.profile((2, 3, 16, 16), (2, 3, 16, 16), (2, 3, 16, 16))
+    images, output = describe(model(batch="n"))["I/O Tensors"]
+    words = "Row major linear FP32 format (kLINEAR)"
+    assert images == {
+        "Name": "images", "IOMode": "Input", "DataType": "Float", "Dimensions": [-1, 3, 16, 16], "Location": "Device",
+        "IsShapeInferenceIO": False,
+        "ProfileInfo": [
+            {"MinShape": [1, 3, 16, 16], "OptShape": [2, 3, 16, 16], "MaxShape": [4, 3, 16, 16], "Format": words},
+            {"MinShape": [2, 3, 16, 16], "OptShape": [2, 3, 16, 16], "MaxShape": [2, 3, 16, 16], "Format": words},
+        ],
+    }  # fmt: skip
+    assert output["IOMode"] == "Output"
+    assert output["Dimensions"] == [-1, 4, 8, 8]
+    assert output["ProfileInfo"] == [{"Format": words}] * 2
+
+
+def test_shapes_of_a_context(trt, lab, model):
+    lab.profile((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))
+    engine = lab.engine(model(batch="n"))
+    inspector, context = engine.create_engine_inspector(), engine.create_execution_context()
+    inspector.execution_context = context
+    assert inspector.execution_context is context
+
+    def first_input():
+        layers = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))["Layers"]
+        return next(t["Dimensions"] for layer in layers for t in layer["Inputs"] if t["Name"] == "images")
+
+    assert first_input() == [-1, 3, 16, 16]
+    context.set_input_shape("images", (3, 3, 16, 16))
+    assert first_input() == [3, 3, 16, 16]
+    inspector.execution_context = None
+    assert first_input() == [-1, 3, 16, 16]
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [((2,), 2), ((2, 3), -1)])
+def test_a_dimension_is_dynamic_if_the_profiles_leave_it_open(lab, model, sizes, shown):
+    """Since TensorRT 7.2 a dynamic dimension of the network is a fixed one of the engine, if only one size is left."""
+    for size in sizes:
+        lab.profile(*[(size, 3, 16, 16)] * 3)
+    engine = lab.engine(model(batch="n"))
+    assert engine.get_tensor_shape("images") == (shown, 3, 16, 16)
+    assert engine.get_tensor_shape("output0") == (shown, 4, 8, 8)
 
 
 def test_fusion_is_told(trt, describe, model):
@@ -105,6 +156,10 @@ def test_single_layers(trt, lab, model):
 def test_one_line_per_layer(trt, lab, model):
     engine = lab.engine(model())
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.ONELINE)
-    lines = text.splitlines()
+    lines = text.split("\n")
     assert lines[0] == "Layers:"
-    assert len([line for line in lines if line.startswith("Name: ")]) == engine.num_layers
+    layers = lines[1 : lines.index("")]
+    assert len(layers) == engine.num_layers
+    assert all(line.startswith("Name: ") for line in layers)
+    if trt.__version__.startswith("10."):
+        assert lines[len(layers) + 2 :] == ["Bindings:", "images", "output0", ""]
