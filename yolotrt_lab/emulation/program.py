@@ -20,8 +20,6 @@ from yolotrt_lab.errors import InputError
 
 __all__ = ["Program", "code_program", "find_program", "module_program", "run"]
 
-_INTERRUPTED = 130
-
 
 @dataclass(frozen=True)
 class Program:
@@ -56,11 +54,12 @@ def find_program(name: str) -> Program:
     if path.is_file() and not _is_archive(path):
         with path.open("rb") as stream:
             source = stream.read()
-        return Program(name, source, os.path.abspath(name), os.path.dirname(os.path.realpath(name)), file=name)
+        absolute = os.path.join(os.getcwd(), name)
+        return Program(name, source, absolute, os.path.dirname(os.path.realpath(name)), file=absolute)
     if path.exists():
         spec = importlib.machinery.PathFinder.find_spec("__main__", [name])
         if spec is not None and spec.loader is not None:
-            return _from_spec(spec, name, search_path=name)
+            return _from_spec(spec, name, search_path=os.path.abspath(name))
     return _console_script(name)
 
 
@@ -92,6 +91,7 @@ def run(program: Program, arguments: Sequence[str]) -> None:
 
     Raises:
         SystemExit: The program asked for it, or it failed.
+        KeyboardInterrupt: It was interrupted.
     """
     sys.argv = [program.name, *arguments]
     if program.search_path is not None and not sys.flags.safe_path:
@@ -109,12 +109,19 @@ def run(program: Program, arguments: Sequence[str]) -> None:
         trace = error.__traceback__
         error.__traceback__ = shown = None if trace is None else trace.tb_next
         sys.excepthook(type(error), error, shown)
-        sys.exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        if isinstance(error, KeyboardInterrupt):
+            sys.excepthook = _say_nothing_more
+            raise  # Python ends an interrupted process by the signal, so that shells notice
+        sys.exit(1)
+
+
+def _say_nothing_more(*error: object) -> None:
+    """Stand in for `sys.excepthook` when the error was shown already."""
 
 
 def _main_module(program: Program) -> ModuleType:
     module = ModuleType("__main__")
-    content: dict[str, Any] = {"__builtins__": builtins, "__spec__": program.spec}
+    content: dict[str, Any] = {"__builtins__": builtins, "__annotations__": {}, "__spec__": program.spec}
     if program.spec is not None:
         content |= {"__package__": program.spec.parent, "__loader__": program.spec.loader}
     elif program.file is not None:
