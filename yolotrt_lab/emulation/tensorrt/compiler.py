@@ -82,20 +82,46 @@ def _rename(graph: Any, renamed: Mapping[str, str]) -> None:
             node.output[index] = renamed.get(name, name)
 
 
-def read_network(onnx_bytes: bytes) -> Any:
+def read_network(onnx_bytes: bytes, names: Sequence[str] = ()) -> Any:
     """Return OpenVINO's model of a serialized ONNX graph.
+
+    Args:
+        onnx_bytes: The graph.
+        names: Its inputs and outputs; TensorRT keeps inputs that nothing reads, so they are put back.
 
     Raises:
         EmulationError: OpenVINO lacks an operator that TensorRT has.
     """
     try:
-        return core().read_model(model=onnx_bytes)
+        model = core().read_model(model=onnx_bytes)
     except RuntimeError as error:
         raise EmulationError(
             "OpenVINO cannot read this network, though TensorRT's parser accepts it.",
             got=_last_line(error),
             fix="Export the model with other operators, or build on a machine with an NVIDIA GPU.",
         ) from error
+    known = {name for port in [*model.inputs, *model.outputs] for name in port.get_names()}
+    lost = [name for name in names if name not in known]
+    if lost:
+        _restore_inputs(model, onnx_bytes, lost)
+    return model
+
+
+def _restore_inputs(model: Any, onnx_bytes: bytes, lost: Sequence[str]) -> None:
+    """Give a model inputs that OpenVINO removed because nothing reads them."""
+    import onnx
+
+    openvino = require("openvino", purpose="emulate TensorRT on the CPU")
+    opset = require("openvino.opset13", purpose="emulate TensorRT on the CPU")
+    for value in onnx.load_model_from_string(onnx_bytes).graph.input:
+        tensor = value.type.tensor_type
+        data_type = data_type_name(tensor.elem_type)
+        if value.name in lost and data_type in _OPENVINO_TYPES:
+            sizes = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim]
+            element_type = getattr(openvino.Type, _OPENVINO_TYPES[data_type])
+            parameter = opset.parameter(sizes, element_type, name=value.name)
+            parameter.output(0).get_tensor().set_names({value.name})
+            model.add_parameters([parameter])
 
 
 def compile_model(

@@ -188,9 +188,11 @@ class INetworkDefinition(LayerAdding, NetworkMarks, ContextManaged):
         return _MOST_INPUTS.get(kind, 0)
 
     def _constant_value(self, tensor: Any) -> Array | None:
-        """Return a tensor's value if it is a constant of the network."""
+        """Return a tensor's value if it is a constant of the network, or follows from shapes that are known."""
         from onnx import numpy_helper
 
+        if tensor._graph_value is not None:
+            return np.asarray(tensor._graph_value)
         layer = self._producers.get(tensor._onnx_name)
         if layer is None:
             return self._weight_value(tensor._onnx_name)
@@ -238,7 +240,17 @@ class INetworkDefinition(LayerAdding, NetworkMarks, ContextManaged):
             repeated = [name for name, count in names.items() if count > 1]
             if repeated:
                 return f"Repeated {what} name: {repeated[0]} ({what}s must have distinct names)"
+        self._warn_of_unused_inputs()
         return None
+
+    def _warn_of_unused_inputs(self) -> None:
+        read = {tensor._onnx_name for layer in self._layers for tensor in layer.inputs if tensor is not None}
+        read |= {name for layer in self._layers if layer.source is not None for name in layer.source.input}
+        for tensor in self._inputs:
+            if tensor._onnx_name not in read and not tensor.is_network_output:
+                self._reporter.warning(f"Unused Input: {tensor.name}")
+                text = f"Input Tensor {tensor.name} is unused or used only at compile-time, but is not being removed."
+                self._reporter.warning(f"[RemoveDeadLayers] {text}")
 
     # What programs see
 

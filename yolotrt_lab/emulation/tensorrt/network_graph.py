@@ -203,6 +203,34 @@ class NetworkGraph:
                 continue
             tensor._graph_dtype = data_type_name(kind.elem_type) or "FLOAT"
             tensor._graph_shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
+        for tensor, value in zip(layer.outputs, self._values(layer, fragment), strict=False):
+            tensor._graph_value = value
+
+    def _values(self, layer: LayerState, fragment: Fragment) -> list[Any]:
+        """Return the values of outputs that may be shapes, where they follow from shapes and constants alone."""
+        from onnx.reference import ReferenceEvaluator
+
+        if layer.kind == "SHAPE":
+            shape = layer.inputs[0]._graph_shape
+            return [np.array(shape, np.int64)] if -1 not in shape else [None]
+        if layer.source is not None or not all(_may_be_shape(tensor) for tensor in layer.outputs):
+            return [None]
+        values = {t._onnx_name: self._network._constant_value(t) for t in layer.inputs if t is not None}
+        if not values or any(value is None or value.size > _SMALL for value in values.values()):
+            return [None]
+        names = [tensor._onnx_name for tensor in layer.outputs]
+        return list(ReferenceEvaluator(self._part(fragment, names)).run(names, values))
+
+    def _part(self, fragment: Fragment, names: list[str]) -> Any:
+        """Return a layer as a model of its own."""
+        from onnx import helper
+
+        read = {name for node in fragment.nodes for name in node.input} & self._network._tensors.keys()
+        tensors = [self._network._tensors[name] for name in sorted(read)]
+        inputs = [_value(t._onnx_name, t._graph_dtype, t._graph_shape) for t in tensors]
+        outputs = [_value(name, self._network._tensors[name]._graph_dtype, None) for name in names]
+        graph = helper.make_graph(fragment.nodes, "part", inputs, outputs, fragment.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=9)
 
     def _with_shape_sources(self, fragment: Fragment) -> tuple[list[Any], list[Any], list[Any]]:
         """Return nodes, constants and values to infer a fragment's shapes from.

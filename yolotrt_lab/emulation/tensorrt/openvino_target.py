@@ -41,7 +41,7 @@ class OpenvinoTarget:
 
     def compile(self, order: CompileOrder) -> CompiledNetwork:
         """Compile a network; see `Target`."""
-        model = read_network(order.onnx_bytes)
+        model = read_network(order.onnx_bytes, order.names)
         return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=order.hint)
 
     def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:

@@ -259,6 +259,8 @@ def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
         return _is_sequence(value, kind, types)
     if kind == "FallbackString" and isinstance(value, str):
         return True
+    if kind == "Permutation" and isinstance(value, (tuple, list)):
+        return all(_is_integer(item) for item in value)  # the bindings convert lists to permutations
     if kind == "Weights" and type(value).__name__ == "ndarray":
         return True  # the bindings convert arrays to Weights
     expected = types.get(kind)

@@ -6,6 +6,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.errors import EmulationError
+from yolotrt_lab.types import Array
 
 __all__ = ["ITensor"]
 
@@ -27,6 +28,7 @@ class ITensor(ApiObject):
         self._graph_dtype = dtype
         self._asked_dtype: str | None = None
         self._graph_shape = shape
+        self._graph_value: Array | None = None
         self._dimension_names: dict[int, str] = {}
         self._range: tuple[float, float] | None = None
 

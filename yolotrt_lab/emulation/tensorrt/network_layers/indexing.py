@@ -74,7 +74,7 @@ def _gather(out: GraphWriter) -> str:
     _check_indices(out)
     names = [out.input(0), out.input(1)]
     if mode == "ND":
-        return out.add("GatherND", names, batch_dims=together)
+        return out.add("GatherND", [out.input(0), out.indices(1)], main=True, batch_dims=together)
     if not 0 <= axis < len(out.shape(0)):
         raise out.problem(f"gather axis {axis} is not an axis of the input")
     if mode == "ELEMENT":
@@ -88,10 +88,10 @@ def _gather(out: GraphWriter) -> str:
 
 def _scatter(out: GraphWriter) -> str:
     _check_indices(out)
-    names = [out.input(index) for index in range(3)]
+    names = [out.input(0), out.indices(1), out.input(2)]
     if out.layer.get("mode") == "ND":
-        return out.add("ScatterND", names)
-    return out.add("ScatterElements", names, axis=out.layer.get("axis"))
+        return out.add("ScatterND", names, main=True)
+    return out.add("ScatterElements", names, main=True, axis=out.layer.get("axis"))
 
 
 def _one_hot(out: GraphWriter) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "IUnsqueezeLayer",
 ]
 
+_SLICE_INPUTS = ((1, "start"), (2, "shape"), (3, "stride"))
 _FAR = np.iinfo(np.int64).min + 1
 
 
@@ -162,25 +163,24 @@ def _concatenation(out: GraphWriter) -> str:
 
 
 def _slice(out: GraphWriter) -> str:
-    if any(out.given(index) for index in (1, 2, 3)):
-        return _dynamic_slice(out)
     get, shape = out.layer.get, out.shape(0)
+    given = [out.known(index) if out.given(index) else np.array(get(key)) for index, key in _SLICE_INPUTS]
+    if any(values is None for values in given):
+        return _dynamic_slice(out)
+    start, size, step = ([int(item) for item in np.ravel(values)] for values in given if values is not None)
     axes = list(range(len(shape))) if get("axes") is None else [axis % len(shape) for axis in get("axes")]
-    parts = list(zip(get("start"), get("shape"), get("stride"), strict=True))
-    if len(parts) != len(axes):
+    if not len(start) == len(size) == len(step) == len(axes):
         raise out.problem(f"slice start, size and stride must have {len(axes)} dimensions")
+    parts = list(zip(start, size, step, strict=True))
     if get("mode") != "STRICT_BOUNDS":
         return _gathered_slice(out, axes, parts)
-    for axis, (start, size, step) in zip(axes, parts, strict=True):
-        last = start + (size - 1) * step
-        if shape[axis] >= 0 and size > 0 and not (0 <= start < shape[axis] and 0 <= last < shape[axis]):
-            raise out.problem(
-                f"out of bounds slice, input = {shown(shape)}, start = {shown(get('start'))}, size = "
-                f"{shown(get('shape'))}, stride = {shown(get('stride'))}."
-            )
-    ends = [start + size * step for start, size, step in parts]
-    ends = [_FAR if end < 0 else end for end in ends]
-    lists = [[start for start, _, _ in parts], ends, axes, [step or 1 for _, _, step in parts]]
+    last = [a + (n - 1) * s for a, n, s in parts]
+    pairs = [(place, shape[axis]) for ends in (start, last) for axis, place in zip(axes, ends, strict=True)]
+    if 0 not in size and any(length >= 0 and not 0 <= place < length for place, length in pairs):
+        sizes = f"start = {shown(start)}, size = {shown(size)}, stride = {shown(step)}."
+        raise out.problem(f"out of bounds slice, input = {shown(shape)}, {sizes}")
+    ends = [end if (end := a + n * s) >= 0 else _FAR for a, n, s in parts]
+    lists = [start, ends, axes, [stride or 1 for stride in step]]
     return out.add("Slice", [out.input(0), *(out.integers(values) for values in lists)])
 
 
@@ -193,8 +193,7 @@ def _dynamic_slice(out: GraphWriter) -> str:
             fix="Use the mode STRICT_BOUNDS.",
         )
     start, size, stride = (
-        out.int64_input(index) if out.given(index) else out.integers(get(key))
-        for index, key in ((1, "start"), (2, "shape"), (3, "stride"))
+        out.int64_input(index) if out.given(index) else out.integers(get(key)) for index, key in _SLICE_INPUTS
     )
     end = out.add("Add", [start, out.add("Mul", [size, stride])])
     axes = out.integers(range(len(out.shape(0))) if get("axes") is None else get("axes"))

@@ -129,6 +129,10 @@ class GraphWriter:
             return self.integers([int(item) for item in value.ravel()])
         return self.input(index) if self.dtype(index) == "INT64" else self.cast(self.input(index), "INT64")
 
+    def indices(self, index: int) -> str:
+        """Return an input of places as INT64, which some operators insist on."""
+        return self.input(index) if self.dtype(index) == "INT64" else self.cast(self.input(index), "INT64")
+
     def alike(self, *indices: int) -> list[str]:
         """Return inputs in one type: a weakly typed network takes FP16 and FP32 together and computes in FP32."""
         types = {self.dtype(index) for index in indices}
