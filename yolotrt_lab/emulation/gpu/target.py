@@ -63,6 +63,10 @@ class GpuTarget:
         """Return whether engines run in this precision here: in FP16, but neither in INT8 nor in TF32."""
         return precision == "FP16"
 
+    def arithmetic(self, hint: str) -> str:
+        """Return what is really computed in: what was asked for."""
+        return hint
+
     def compile(self, order: CompileOrder) -> CompiledNetwork:
         """Compile a network: let ONNX Runtime optimize it, run it on zeros, and write down what it does."""
         model = prepared_graph(order)

@@ -25,6 +25,7 @@ from yolotrt_lab.errors import EmulationError
 __all__ = ["BUILD_STEPS", "CacheMiss", "build_plan", "union_of_ranges"]
 
 BUILD_STEPS = 4
+_PRECISIONS = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 
 
 class CacheMiss(Exception):
@@ -44,6 +45,7 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
     choice = choose_precision(network, config)
     for text in choice.warnings:
         reporter.warning(text)
+    _report_arithmetic(choice.hint, reporter)
     model, digest = onnx_of_network(network)
     if choice.calibrate:
         model = quantize_classically(model, network, config, reporter, progress)
@@ -90,6 +92,13 @@ def _compile(order: CompileOrder, config: Any, reporter: Reporter) -> CompiledNe
     compiled = target().compile(order)
     cache._keep(key, order, compiled, compile_ms=1000 * (time.perf_counter() - start))
     return compiled
+
+
+def _report_arithmetic(hint: str, reporter: Reporter) -> None:
+    executed = target().arithmetic(hint)
+    if executed != hint:
+        text = f"[emulation] The device does not compute in {_PRECISIONS[hint]}; {_PRECISIONS[hint]} layers run in "
+        reporter.warning(f"{text}{_PRECISIONS[executed]}.")
 
 
 def _report_sparsity(network: Any, config: Any, reporter: Reporter) -> None:

@@ -39,6 +39,12 @@ class OpenvinoTarget:
         wanted = {"FP16": {"FP16", "BF16"}, "INT8": {"INT8"}}.get(precision, set())
         return bool(wanted & set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
 
+    def arithmetic(self, hint: str) -> str:
+        """Return what is really computed in: BF16 for FP16 where the processor has only that, FP32 if it has neither."""
+        native = set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        order = {"f16": ("FP16", "BF16"), "bf16": ("BF16",)}.get(hint, ())
+        return next(({"FP16": "f16", "BF16": "bf16"}[name] for name in order if name in native), "f32")
+
     def compile(self, order: CompileOrder) -> CompiledNetwork:
         """Compile a network; see `Target`."""
         model = read_network(order.onnx_bytes, order.names)

@@ -120,6 +120,9 @@ class Target(Protocol):
     def has_fast(self, precision: str) -> bool:
         """Return whether "FP16", "INT8" or "TF32" is computed natively."""
 
+    def arithmetic(self, hint: str) -> str:
+        """Return what "f32", "f16" or "bf16" is really computed in, in the same words."""
+
     def compile(self, order: CompileOrder) -> CompiledNetwork:
         """Compile a network.
 

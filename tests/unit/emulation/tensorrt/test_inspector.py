@@ -118,13 +118,26 @@ def test_quantized_convolutions_run_in_int8(trt, describe, model):
     assert "Quantize" not in conv["Name"]
 
 
-def test_half_precision_shows_what_really_runs(trt, lab, describe, model):
+@pytest.mark.parametrize("capabilities", [None, ["FP32", "FP16", "BF16"], ["FP32"]], ids=["this", "fp16", "neither"])
+def test_half_precision_shows_what_really_runs(trt, lab, describe, model, monkeypatch, capabilities):
+    """The layers show what this processor does; the log warns, on any processor, if that is not FP16."""
     from yolotrt_lab.emulation.device import core
+    from yolotrt_lab.emulation.tensorrt import openvino_target
 
-    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    expected = "FP16" if "FP16" in capabilities else "BF16" if "BF16" in capabilities else "FP32"
+    native = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if capabilities is not None:
+        fake = type("Core", (), {"get_property": lambda self, *names: capabilities})()
+        fake.import_model = core().import_model
+        monkeypatch.setattr(openvino_target, "core", lambda: fake)
+    runs, claimed = (
+        "FP16" if "FP16" in known else "BF16" if "BF16" in known else "FP32"
+        for known in (native, capabilities or native)
+    )
     conv = find(describe(model(dtype="float16")), "/model.1/conv/Conv")
-    assert expected in datatype(trt, conv["Inputs"][0])
+    assert runs in datatype(trt, conv["Inputs"][0])
+    warned = [text for severity, text in lab.log.messages if severity == "WARNING" and "does not compute in" in text]
+    expected = f"[emulation] The device does not compute in FP16; FP16 layers run in {claimed}."
+    assert warned == ([] if claimed == "FP16" else [expected])
 
 
 def test_dynamic_dimensions_are_minus_one(lab, describe, model):
