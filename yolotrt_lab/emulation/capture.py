@@ -141,6 +141,16 @@ class Captures:
             )
         return Graph(tuple(capture.nodes))
 
+    def status(self, stream: Stream) -> int:
+        """Return 0 if a stream does not capture, 1 if it does, 2 if its capture failed.
+
+        Raises:
+            DeviceFault: It is the legacy default stream, while a stream captures that synchronises with it.
+        """
+        if stream.handle == 0:
+            self.check_legacy(invalidate=False)
+        return 0 if stream.capture is None else 1 if stream.capture.valid else 2
+
     def add(self, stream: Stream, bind: Callable[[], Callable[[], None]], task: Task, *, at_once: bool = False) -> None:
         """Capture a piece of work.
 
@@ -193,11 +203,11 @@ class Captures:
         if stream.capture is not None:
             self._forget(stream.capture)
 
-    def check_legacy(self) -> None:
+    def check_legacy(self, *, invalidate: bool = True) -> None:
         """Refuse the use of the legacy default stream while a stream captures that synchronises with it."""
         spoilt = [capture for capture in self._active if any(stream.blocking for stream in capture.tails)]
         if spoilt:
-            self._invalidate(spoilt)
+            self._invalidate(spoilt if invalidate else ())
             raise DeviceFault(
                 "capture implicit",
                 "the legacy default stream waits for all blocking streams, and one of them is capturing: use another "

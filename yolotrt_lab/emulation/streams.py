@@ -170,6 +170,11 @@ class Scheduler:
             self._enter()
             return self.captures.end(self.stream(handle))
 
+    def capture_status(self, handle: int) -> int:
+        """Return 0 if a stream does not capture, 1 if it does, 2 if its capture failed and has to be ended."""
+        with self.lock:
+            return self.captures.status(self.stream(handle))
+
     def launch_graph(self, graph: GraphExec, handle: int) -> None:
         """Enqueue all work of a graph after the work of a stream, and after the graph's own latest launch."""
         nodes = graph.graph.nodes
@@ -192,9 +197,8 @@ class Scheduler:
                 waits = (begin, *(operations[id(earlier)] for earlier in node.after))
                 operations[id(node)] = self._append(branch, node.bind(), waits, node.task, launch)
                 recorder.did(node.task, stream.handle)
-            others = [branch for branch in branches.values() if branch is not stream]
-            self._retired.extend(others)
-            ends = tuple(branch.last for branch in others if branch.last is not None)
+            self._retired.extend(branch for branch in branches.values() if branch is not stream)
+            ends = tuple(branch.last for branch in branches.values() if branch.last is not None)
             graph.last = self._append(stream, None, ends, _JOIN, launch)
             for node in nodes:
                 if node.at_once:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.cuda import driver_contexts, driver_memory, driver_streams
+from yolotrt_lab.emulation.cuda import driver_contexts, driver_graphs, driver_memory, driver_streams
 from yolotrt_lab.emulation.cuda.described import names, types
 from yolotrt_lab.errors import EmulationError
 
-_IMPLEMENTATIONS: tuple[Any, ...] = (driver_contexts, driver_memory, driver_streams)
+_IMPLEMENTATIONS: tuple[Any, ...] = (driver_contexts, driver_graphs, driver_memory, driver_streams)
 
 _namespace: dict[str, Any] = dict(types("driver"))
 for _module in _IMPLEMENTATIONS:

@@ -14,6 +14,7 @@ from yolotrt_lab.emulation.cuda.registered import register_host, unregister_host
 from yolotrt_lab.emulation.cuda.runtime_memory import PITCH
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
+from yolotrt_lab.emulation.trace import Task
 
 __all__ = [
     "cuMemAlloc",
@@ -96,7 +97,7 @@ def cuMemFreeAsync(dptr: Any, hStream: Any) -> Any:
     address = address_of(dptr)
     if not device().heap.starts_at(address):
         raise DeviceFault("invalid value", f"cuMemFreeAsync: {address:#x} is not the start of device memory")
-    device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address))
+    device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address), Task("free"))
 
 
 @driver_call(results=2)
@@ -120,6 +121,7 @@ def cuMemGetAddressRange(dptr: Any) -> Any:
 @driver_call(results=1)
 def cuMemAllocHost(bytesize: int) -> Any:
     """Allocate page-locked host memory; its content is poison."""
+    device().scheduler.before_waiting_call()
     origin = origin_of_call("cuMemAllocHost")
     return device().pinned.allocate(size(bytesize), origin=origin).ctypes.data
 
@@ -127,6 +129,7 @@ def cuMemAllocHost(bytesize: int) -> Any:
 @driver_call(results=1)
 def cuMemHostAlloc(bytesize: int, Flags: int) -> Any:
     """Allocate page-locked host memory; its content is poison."""
+    device().scheduler.before_waiting_call()
     origin = origin_of_call("cuMemHostAlloc")
     return device().pinned.allocate(size(bytesize), origin=origin).ctypes.data
 

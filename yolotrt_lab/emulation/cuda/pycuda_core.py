@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from yolotrt_lab.emulation.cuda import contexts, events
+from yolotrt_lab.emulation.cuda import contexts, events, graphs
 from yolotrt_lab.emulation.cuda.faults import fault_text
 from yolotrt_lab.emulation.cuda.runtime_core import take_last_error
 from yolotrt_lab.emulation.memory import DeviceFault
@@ -120,11 +120,12 @@ _stacks = _Stacks()
 
 
 def forget_contexts() -> None:
-    """Start like a new process: no contexts, events or errors, and nothing is initialised."""
+    """Start like a new process: no contexts, events, graphs or errors, and nothing is initialised."""
     global _stacks
     _stacks = _Stacks()
     contexts.forget_everything()
     events.forget_events()
+    graphs.forget_graphs()
     take_last_error(forget=True)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.cuda import runtime_copies, runtime_device, runtime_memory, runtime_streams
+from yolotrt_lab.emulation.cuda import runtime_copies, runtime_device, runtime_graphs, runtime_memory, runtime_streams
 from yolotrt_lab.emulation.cuda.described import names, types
 from yolotrt_lab.errors import EmulationError
 
-_IMPLEMENTATIONS: tuple[Any, ...] = (runtime_copies, runtime_device, runtime_memory, runtime_streams)
+_IMPLEMENTATIONS: tuple[Any, ...] = (runtime_copies, runtime_device, runtime_graphs, runtime_memory, runtime_streams)
 
 _namespace: dict[str, Any] = dict(types("runtime"))
 for _module in _IMPLEMENTATIONS:

@@ -13,6 +13,7 @@ from yolotrt_lab.emulation.cuda.runtime_core import runtime_call
 from yolotrt_lab.emulation.cuda.runtime_types import cudaMemoryType, cudaPointerAttributes
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
+from yolotrt_lab.emulation.trace import Task
 from yolotrt_lab.errors import EmulationError
 
 __all__ = [
@@ -90,7 +91,7 @@ def cudaFreeAsync(devPtr: Any, hStream: Any) -> Any:
         return
     if not device().heap.starts_at(address):
         raise DeviceFault("invalid value", f"cudaFreeAsync: {address:#x} is not the start of device memory")
-    device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address))
+    device().scheduler.enqueue(handle_of(hStream), lambda: device().heap.free(address), Task("free"))
 
 
 @runtime_call(results=1)
@@ -125,6 +126,7 @@ def _allocate_host(nbytes: Any, function: str) -> int:
     wanted = size(nbytes)
     if wanted == 0:
         return 0
+    device().scheduler.before_waiting_call()
     return device().pinned.allocate(wanted, origin=origin_of_call(function)).ctypes.data
 
 

@@ -1,0 +1,527 @@
+"""CUDA graphs by stream capture. Codes and states are those of an H200 with CUDA 13.0, where each call was tried."""
+
+import importlib
+import threading
+
+import numpy as np
+import pytest
+
+from yolotrt_lab.emulation.cost_model import DEFAULT
+from yolotrt_lab.emulation.counters import Tally, count_work
+from yolotrt_lab.emulation.timeline import modelled_timeline
+from yolotrt_lab.emulation.trace import record_timeline
+from yolotrt_lab.errors import EmulationError
+
+NONE, ACTIVE, INVALIDATED = 0, 1, 2
+MODES = {"global": 0, "thread local": 1, "relaxed": 2}
+NBYTES = 16
+
+
+@pytest.fixture
+def rt(trt10):
+    return importlib.import_module("cuda.bindings.runtime")
+
+
+@pytest.fixture
+def box(rt):
+    return Box(rt)
+
+
+def value(result):
+    code, *values = result
+    assert int(code) == 0, code
+    return values[0] if values else None
+
+
+class Box:
+    """Streams, events and memory, and the calls around a capture."""
+
+    def __init__(self, rt):
+        self.rt = rt
+        self.stream = value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
+        self.other = value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
+        self.blocking = value(rt.cudaStreamCreate())
+        self.memory = value(rt.cudaMalloc(NBYTES))
+        self.host = np.arange(4, dtype=np.float32)
+        self.back = np.zeros(4, np.float32)
+        self.before = self.event()
+        value(rt.cudaEventRecord(self.before, self.other))
+        value(rt.cudaDeviceSynchronize())
+
+    def event(self):
+        return value(self.rt.cudaEventCreate())
+
+    def begin(self, stream=None, mode=0):
+        value(self.rt.cudaStreamBeginCapture(stream or self.stream, self.rt.cudaStreamCaptureMode(mode)))
+
+    def end(self, stream=None):
+        return self.rt.cudaStreamEndCapture(stream or self.stream)
+
+    def status(self, stream=None):
+        return int(value(self.rt.cudaStreamIsCapturing(stream or self.stream)))
+
+    def copy_in(self, stream=None):
+        kind = self.rt.cudaMemcpyKind.cudaMemcpyHostToDevice
+        return self.rt.cudaMemcpyAsync(self.memory, self.host, NBYTES, kind, stream or self.stream)
+
+    def copy_back(self, stream=None):
+        kind = self.rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        return self.rt.cudaMemcpyAsync(self.back, self.memory, NBYTES, kind, stream or self.stream)
+
+    def fill(self, stream, number=7):
+        return self.rt.cudaMemsetAsync(self.memory, number, NBYTES, stream)
+
+    def recorded(self, stream=None):
+        event = self.event()
+        value(self.rt.cudaEventRecord(event, stream or self.stream))
+        return event
+
+    def round_trip(self):
+        """Capture a copy in and a copy back, and return what can be launched."""
+        self.begin()
+        value(self.copy_in())
+        value(self.copy_back())
+        return value(self.rt.cudaGraphInstantiate(value(self.end()), 0))
+
+
+class TestLaunching:
+    def test_capturing_runs_nothing_and_launching_does(self, rt, box):
+        launchable = box.round_trip()
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert not box.back.any()
+        value(rt.cudaGraphLaunch(launchable, box.stream))
+        assert not box.back.any(), "a launch enqueues"
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert np.array_equal(box.back, box.host)
+
+    def test_each_launch_takes_what_the_memory_holds_then(self, rt, box):
+        launchable = box.round_trip()
+        for number in (5.0, 6.0):
+            box.host[:] = number
+            value(rt.cudaGraphLaunch(launchable, box.stream))
+            value(rt.cudaStreamSynchronize(box.stream))
+            assert (box.back == number).all()
+
+    def test_it_is_counted_as_one_launch_and_its_work(self, rt, box):
+        with count_work() as capturing:
+            launchable = box.round_trip()
+        with count_work() as launching:
+            for _ in range(3):
+                value(rt.cudaGraphLaunch(launchable, box.stream))
+            value(rt.cudaStreamSynchronize(box.stream))
+        assert capturing.work.copied() == Tally()
+        assert launching.work.graph_launches == 3
+        assert launching.work.copied("h2d", own_stream=True) == Tally(3, 3 * NBYTES)
+        assert launching.work.synchronization_count == 1
+
+    def test_launches_keep_the_order_of_the_stream(self, rt, box):
+        launchable = box.round_trip()
+        value(rt.cudaGraphLaunch(launchable, box.stream))
+        value(box.fill(box.stream, 0))
+        value(box.copy_back())
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert not box.back.any()
+
+    def test_a_graph_waits_for_its_own_latest_launch_in_another_stream(self, rt, box):
+        with record_timeline() as recording:
+            launchable = box.round_trip()
+            value(rt.cudaGraphLaunch(launchable, box.stream))
+            value(rt.cudaGraphLaunch(launchable, box.other))
+        copies = modelled_timeline(recording.records).on("copy to device")
+        back = modelled_timeline(recording.records).on("copy to host")
+        assert copies[1].start_us >= back[0].end_us
+
+    def test_work_under_way_when_a_capture_begins_is_no_part_of_it(self, rt, box):
+        value(box.fill(box.stream, 1))
+        box.begin()
+        value(box.copy_back())
+        graph = value(box.end())
+        assert value_pair(rt.cudaGraphGetNodes(graph))[1] == 1
+        value(rt.cudaStreamSynchronize(box.stream))
+        value(rt.cudaMemcpy(box.back, box.memory, NBYTES, rt.cudaMemcpyKind.cudaMemcpyDeviceToHost))
+        assert (box.back.view(np.uint8) == 1).all()
+
+    def test_an_empty_graph_can_be_launched(self, rt, box):
+        box.begin()
+        graph = value(box.end())
+        assert value_pair(rt.cudaGraphGetNodes(graph)) == [[], 0]
+        value(rt.cudaGraphLaunch(value(rt.cudaGraphInstantiate(graph, 0)), box.stream))
+        value(rt.cudaStreamSynchronize(box.stream))
+
+    def test_a_graph_captured_into_another(self, rt, box):
+        inner = box.round_trip()
+        box.begin()
+        value(rt.cudaGraphLaunch(inner, box.stream))
+        outer = value(rt.cudaGraphInstantiate(value(box.end()), 0))
+        assert not box.back.any()
+        value(rt.cudaGraphLaunch(outer, box.stream))
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert np.array_equal(box.back, box.host)
+
+    def test_memory_freed_before_a_launch_is_a_fault(self, rt, box):
+        launchable = box.round_trip()
+        value(rt.cudaFree(box.memory))
+        value(rt.cudaGraphLaunch(launchable, box.stream))
+        assert int(rt.cudaStreamSynchronize(box.stream)[0]) == 700
+
+    def test_graphs_and_launchable_graphs_live_apart(self, rt, box):
+        box.begin()
+        value(box.copy_in())
+        graph = value(box.end())
+        launchable = value(rt.cudaGraphInstantiateWithFlags(graph, 0))
+        value(rt.cudaGraphDestroy(graph))
+        value(rt.cudaGraphUpload(launchable, box.stream))
+        value(rt.cudaGraphLaunch(launchable, box.stream))
+        value(rt.cudaGraphExecDestroy(launchable))
+        value(rt.cudaStreamSynchronize(box.stream))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda rt, box: rt.cudaGraphLaunch(0, box.stream),
+            lambda rt, box: rt.cudaGraphDestroy(0),
+            lambda rt, box: rt.cudaGraphExecDestroy(0),
+            lambda rt, box: rt.cudaGraphInstantiate(0, 0),
+            lambda rt, box: rt.cudaGraphInstantiate(destroyed(rt, box), 0),
+            lambda rt, box: rt.cudaGraphNodeGetType(0),
+            lambda rt, box: rt.cudaGraphGetNodes(0),
+            lambda rt, box: rt.cudaStreamBeginCapture(box.stream, 7),
+        ],
+    )
+    def test_nonsense_is_an_invalid_value(self, rt, box, call):
+        code, *values = call(rt, box)
+        assert int(code) == 1
+        assert all(v is None for v in values)
+
+    def test_graphs_for_launching_from_the_device_are_refused(self, rt, box):
+        box.begin()
+        with pytest.raises(EmulationError, match="kernels launch"):
+            rt.cudaGraphInstantiate(value(box.end()), 4)
+
+    def test_freeing_in_stream_order_is_refused(self, rt, box):
+        box.begin()
+        with pytest.raises(EmulationError, match="cudaFreeAsync"):
+            rt.cudaFreeAsync(box.memory, box.stream)
+
+
+def value_pair(result):
+    assert int(result[0]) == 0
+    return list(result[1:])
+
+
+def destroyed(rt, box):
+    box.begin()
+    graph = value(box.end())
+    value(rt.cudaGraphDestroy(graph))
+    return graph
+
+
+class TestForkAndJoin:
+    def fork(self, rt, box, *, join):
+        box.begin()
+        value(box.copy_in())
+        value(rt.cudaStreamWaitEvent(box.other, box.recorded(), 0))
+        assert box.status(box.other) == ACTIVE
+        value(box.fill(box.other))
+        if join:
+            value(rt.cudaStreamWaitEvent(box.stream, box.recorded(box.other), 0))
+            value(box.copy_back())
+        return box.end()
+
+    def test_events_carry_a_capture_into_another_stream_and_back(self, rt, box):
+        graph = value(self.fork(rt, box, join=True))
+        assert box.status(box.other) == NONE
+        nodes, count = value_pair(rt.cudaGraphGetNodes(graph, 10))
+        assert count == 3
+        kinds = [value(rt.cudaGraphNodeGetType(node)).name.removeprefix("cudaGraphNodeType") for node in nodes[:count]]
+        assert kinds == ["Memcpy", "Memset", "Memcpy"]
+        assert [int(node) for node in nodes[count:]] == [0] * 7
+        value(rt.cudaGraphLaunch(value(rt.cudaGraphInstantiate(graph, 0)), box.stream))
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert (box.back.view(np.uint8) == 7).all()
+
+    def test_work_that_was_not_joined_spoils_the_capture(self, rt, box):
+        code, graph = self.fork(rt, box, join=False)
+        assert (int(code), graph) == (904, None)
+        assert (box.status(), box.status(box.other)) == (NONE, NONE)
+
+    def test_a_fork_without_work_need_not_be_joined(self, rt, box):
+        box.begin()
+        value(rt.cudaStreamWaitEvent(box.other, box.recorded(), 0))
+        value(box.end())
+
+    def test_a_capture_ends_in_its_own_stream(self, rt, box):
+        box.begin()
+        value(rt.cudaStreamWaitEvent(box.other, box.recorded(), 0))
+        assert int(box.end(box.other)[0]) == 903
+
+    def test_two_captures_cannot_be_joined(self, rt, box):
+        box.begin()
+        box.begin(box.other)
+        code, *_ = rt.cudaStreamWaitEvent(box.other, box.recorded(), 0)
+        assert int(code) == 902
+        assert (box.status(), box.status(box.other)) == (INVALIDATED, INVALIDATED)
+
+    def test_branches_run_side_by_side_on_the_modelled_gpu(self, rt, box):
+        far = value(rt.cudaMalloc(1 << 22))
+        near = value(rt.cudaMallocHost(1 << 22))
+        kinds = rt.cudaMemcpyKind
+        box.begin()
+        value(rt.cudaStreamWaitEvent(box.other, box.recorded(), 0))
+        value(rt.cudaMemcpyAsync(far, near, 1 << 21, kinds.cudaMemcpyHostToDevice, box.stream))
+        value(rt.cudaMemcpyAsync(near + (1 << 21), far + (1 << 21), 1 << 21, kinds.cudaMemcpyDeviceToHost, box.other))
+        value(rt.cudaStreamWaitEvent(box.stream, box.recorded(box.other), 0))
+        launchable = value(rt.cudaGraphInstantiate(value(box.end()), 0))
+        with record_timeline() as recording:
+            value(rt.cudaGraphLaunch(launchable, box.stream))
+            value(rt.cudaStreamSynchronize(box.stream))
+        timeline = modelled_timeline(recording.records)
+        (there,), (back,) = timeline.on("copy to device"), timeline.on("copy to host")
+        assert there.start_us == back.start_us
+        assert timeline.unawaited == frozenset()
+
+
+def after_record(call):
+    """Return a call on an event that was just recorded in the capture."""
+    return lambda rt, box: call(rt, box, box.recorded())
+
+
+FORBIDDEN = (900, INVALIDATED, 901)
+FINE = (0, ACTIVE, 0)
+STRICT = ("global", "thread local")
+# What is called while a non-blocking stream captures: in strict modes, and in relaxed mode, the call's code, the state
+# then, and the code of ending the capture.
+CALLS = {
+    "synchronise the stream": (lambda rt, box: rt.cudaStreamSynchronize(box.stream), FORBIDDEN, FORBIDDEN),
+    "query the stream": (lambda rt, box: rt.cudaStreamQuery(box.stream), FORBIDDEN, FORBIDDEN),
+    "synchronise another stream": (lambda rt, box: rt.cudaStreamSynchronize(box.other), FORBIDDEN, FINE),
+    "synchronise the device": (lambda rt, box: rt.cudaDeviceSynchronize(), FORBIDDEN, FORBIDDEN),
+    "malloc": (lambda rt, box: rt.cudaMalloc(64), FORBIDDEN, FINE),
+    "free": (lambda rt, box: rt.cudaFree(0), FORBIDDEN, FINE),
+    "malloc host": (lambda rt, box: rt.cudaMallocHost(64), FORBIDDEN, FINE),
+    "memcpy": (lambda rt, box: rt.cudaMemcpy(box.memory, box.host, NBYTES, rt.cudaMemcpyKind(1)), FINE, FINE),
+    "memset": (lambda rt, box: rt.cudaMemset(box.memory, 0, NBYTES), FINE, FINE),
+    "copy in": (lambda rt, box: box.copy_in(), FINE, FINE),
+    "copy back": (lambda rt, box: box.copy_back(), FINE, FINE),
+    "copy in the default stream": (lambda rt, box: box.copy_in(rt.cudaStream_t(0)), FINE, FINE),
+    "copy in another stream": (lambda rt, box: box.copy_in(box.other), FINE, FINE),
+    "wait for an event from before": (
+        lambda rt, box: rt.cudaStreamWaitEvent(box.stream, box.before, 0),
+        (905, INVALIDATED, 901),
+        (905, INVALIDATED, 901),
+    ),
+    "wait for an event never recorded": (
+        lambda rt, box: rt.cudaStreamWaitEvent(box.stream, box.event(), 0),
+        FINE,
+        FINE,
+    ),
+    "synchronise a captured event": (
+        after_record(lambda rt, box, event: rt.cudaEventSynchronize(event)),
+        (907, INVALIDATED, 901),
+        (907, INVALIDATED, 901),
+    ),
+    "query a captured event": (
+        after_record(lambda rt, box, event: rt.cudaEventQuery(event)),
+        (907, INVALIDATED, 901),
+        (907, INVALIDATED, 901),
+    ),
+    "time to a captured event": (
+        after_record(lambda rt, box, event: rt.cudaEventElapsedTime(box.before, event)),
+        (907, ACTIVE, 0),
+        (907, ACTIVE, 0),
+    ),
+    "synchronise an event from before": (lambda rt, box: rt.cudaEventSynchronize(box.before), FORBIDDEN, FINE),
+    "query an event from before": (lambda rt, box: rt.cudaEventQuery(box.before), FORBIDDEN, FINE),
+    "begin again": (lambda rt, box: rt.cudaStreamBeginCapture(box.stream, 0), (401, ACTIVE, 0), (401, ACTIVE, 0)),
+    "end another": (lambda rt, box: rt.cudaStreamEndCapture(box.other), (401, ACTIVE, 0), (401, ACTIVE, 0)),
+    "create a stream": (lambda rt, box: rt.cudaStreamCreate(), FINE, FINE),
+    "destroy a stream": (lambda rt, box: rt.cudaStreamDestroy(box.blocking), FINE, FINE),
+    "create an event": (lambda rt, box: rt.cudaEventCreate(), FINE, FINE),
+    "ask for free memory": (lambda rt, box: rt.cudaMemGetInfo(), FINE, FINE),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_during_a_capture(rt, box, name, mode):
+    call, strict, relaxed = CALLS[name]
+    box.begin(mode=MODES[mode])
+    value(box.fill(box.stream))
+    code = int(call(rt, box)[0])
+    status = box.status()
+    ended = int(box.end()[0])
+    assert (code, status, ended) == (strict if mode in STRICT else relaxed)
+    assert box.status() == NONE
+
+
+def test_what_follows_a_spoilt_capture_fails_until_it_is_ended(rt, box):
+    box.begin()
+    rt.cudaStreamSynchronize(box.stream)
+    assert int(box.fill(box.stream)[0]) == 901
+    assert int(box.end()[0]) == 901
+    value(box.fill(box.stream))
+    value(rt.cudaStreamSynchronize(box.stream))
+
+
+class TestTheDefaultStream:
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda rt, box: box.fill(0),
+            lambda rt, box: rt.cudaMemcpy(box.memory, box.host, NBYTES, rt.cudaMemcpyKind(1)),
+            lambda rt, box: rt.cudaEventRecord(box.before, 0),
+        ],
+    )
+    def test_it_cannot_be_used_while_a_blocking_stream_captures(self, rt, box, use):
+        box.begin(box.blocking, mode=2)
+        assert int(rt.cudaStreamIsCapturing(0)[0]) == 906
+        assert box.status(box.blocking) == ACTIVE, "asking does no harm"
+        assert int(use(rt, box)[0]) == 906
+        assert box.status(box.blocking) == INVALIDATED
+        assert int(box.end(box.blocking)[0]) == 901
+
+    @pytest.mark.parametrize("handle", [0, 1])
+    def test_it_cannot_capture(self, rt, box, handle):
+        assert int(rt.cudaStreamBeginCapture(handle, 0)[0]) == 900
+
+    def test_a_threads_own_one_can(self, rt, box):
+        value(rt.cudaStreamBeginCapture(2, 0))
+        assert int(value(rt.cudaStreamIsCapturing(2))) == ACTIVE
+        value(rt.cudaStreamEndCapture(2))
+
+
+class TestOddCalls:
+    def test_ending_what_was_not_begun(self, rt, box):
+        assert int(box.end()[0]) == 401
+
+    def test_events_recorded_in_a_capture_mark_nothing_afterwards(self, rt, box):
+        box.begin()
+        event = box.recorded()
+        value(box.end())
+        assert int(rt.cudaEventQuery(event)[0]) == 1
+        assert int(rt.cudaEventSynchronize(event)[0]) == 1
+        assert int(rt.cudaEventElapsedTime(box.before, event)[0]) == 1
+        value(rt.cudaEventRecord(event, box.stream))
+        value(rt.cudaEventSynchronize(event))
+
+    def test_destroying_a_stream_gives_its_capture_up(self, rt, box):
+        box.begin()
+        value(rt.cudaStreamDestroy(box.stream))
+        value(rt.cudaMalloc(64))
+
+    @pytest.mark.parametrize(
+        ("mode", "malloc", "ended"), [("global", 900, 908), ("thread local", 0, 908), ("relaxed", 0, 0)]
+    )
+    def test_other_threads(self, rt, box, mode, malloc, ended):
+        found = []
+        box.begin(mode=MODES[mode])
+        thread = threading.Thread(target=lambda: found.append(int(rt.cudaMalloc(64)[0])))
+        thread.start()
+        thread.join()
+        if malloc:  # that spoilt it
+            assert int(box.end()[0]) == 901
+            box.begin(mode=MODES[mode])
+        thread = threading.Thread(target=lambda: found.append(int(box.end()[0])))
+        thread.start()
+        thread.join()
+        assert found == [malloc, ended]
+        assert box.status() == NONE
+
+    def test_host_functions_are_captured_too(self, rt, box):
+        from yolotrt_lab.emulation.device import device
+
+        called = []
+        box.begin()
+        device().scheduler.launch_host_function(int(box.stream), lambda: called.append(1))
+        graph = value(box.end())
+        node = value_pair(rt.cudaGraphGetNodes(graph, 1))[0][0]
+        assert value(rt.cudaGraphNodeGetType(node)).name == "cudaGraphNodeTypeHost"
+        launchable = value(rt.cudaGraphInstantiate(graph, 0))
+        for _ in range(2):
+            value(rt.cudaGraphLaunch(launchable, box.stream))
+        assert called == []
+        value(rt.cudaStreamSynchronize(box.stream))
+        assert called == [1, 1]
+
+
+class TestEngines:
+    @pytest.fixture
+    def captured(self, lab, model, cudart, images):
+        """A context with addresses set, and a graph of one inference and the copies around it."""
+        path = model()
+        engine = lab.engine(path)
+        context = engine.create_execution_context()
+        data = images().copy()
+        output = np.zeros(tuple(engine.get_tensor_shape("output0")), np.float32)
+        stream = value(cudart.cudaStreamCreate())
+        there, back = value(cudart.cudaMalloc(data.nbytes)), value(cudart.cudaMalloc(output.nbytes))
+        context.set_tensor_address("images", there)
+        context.set_tensor_address("output0", back)
+        kinds = cudart.cudaMemcpyKind
+        value(cudart.cudaStreamBeginCapture(stream, cudart.cudaStreamCaptureMode.cudaStreamCaptureModeGlobal))
+        value(cudart.cudaMemcpyAsync(there, data, data.nbytes, kinds.cudaMemcpyHostToDevice, stream))
+        assert context.execute_async_v3(int(stream))
+        value(cudart.cudaMemcpyAsync(output, back, output.nbytes, kinds.cudaMemcpyDeviceToHost, stream))
+        graph = value(cudart.cudaStreamEndCapture(stream))
+        launchable = value(cudart.cudaGraphInstantiate(graph, 0))
+        return path, context, data, output, stream, graph, launchable
+
+    def test_every_launch_infers_anew(self, captured, cudart, reference):
+        path, _, data, output, stream, _, launchable = captured
+        assert not output.any()
+        for seed in (1, 2):
+            data[:] = np.random.default_rng(seed).random(data.shape, np.float32)
+            value(cudart.cudaGraphLaunch(launchable, stream))
+            value(cudart.cudaStreamSynchronize(stream))
+            np.testing.assert_allclose(output, reference(path, data), rtol=1e-3, atol=1e-5)
+
+    def test_addresses_are_those_of_the_capture(self, captured, cudart, reference):
+        path, context, data, output, stream, _, launchable = captured
+        context.set_tensor_address("images", value(cudart.cudaMalloc(data.nbytes)))
+        value(cudart.cudaGraphLaunch(launchable, stream))
+        value(cudart.cudaStreamSynchronize(stream))
+        np.testing.assert_allclose(output, reference(path, data), rtol=1e-3, atol=1e-5)
+
+    def test_its_nodes_are_a_kernel_for_each_layer_and_the_copies(self, captured, cudart):
+        _, context, *_, graph, _ = captured
+        assert value_pair(cudart.cudaGraphGetNodes(graph))[1] == context.engine.num_layers + 2
+
+    def test_counters_and_timeline_see_one_call_and_one_inference(self, captured, cudart):
+        stream, launchable = captured[4], captured[6]
+        with record_timeline() as recording, count_work() as measured:
+            for _ in range(2):
+                value(cudart.cudaGraphLaunch(launchable, stream))
+            value(cudart.cudaStreamSynchronize(stream))
+        assert (measured.work.graph_launches, measured.work.enqueue_count) == (2, 2)
+        timeline = modelled_timeline(recording.records)
+        calls = [span for span in timeline.spans if span.kind == "call" and span.name == "launch graph"]
+        assert [call.duration_us for call in calls] == [DEFAULT.graph_launch_us] * 2
+        inferences = [span for span in timeline.spans if span.kind == "inference"]
+        assert [span.cause for span in inferences] == [call.record for call in calls]
+        assert all(
+            record.measured_ms for record in recording.records if record.task and record.task.kind == "inference"
+        )
+
+
+def test_the_driver_has_them_too(trt10):
+    driver = importlib.import_module("cuda.bindings.driver")
+    value(driver.cuInit(0))
+    value(driver.cuCtxSetCurrent(value(driver.cuDevicePrimaryCtxRetain(0))))
+    stream = value(driver.cuStreamCreate(1))
+    memory = value(driver.cuMemAlloc(4))
+    value(driver.cuStreamBeginCapture(stream, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL))
+    value(driver.cuMemsetD8Async(memory, 3, 4, stream))
+    assert value(driver.cuStreamIsCapturing(stream)).name == "CU_STREAM_CAPTURE_STATUS_ACTIVE"
+    graph = value(driver.cuStreamEndCapture(stream))
+    nodes, count = value_pair(driver.cuGraphGetNodes(graph, 1))
+    assert (count, value(driver.cuGraphNodeGetType(nodes[0])).name) == (1, "CU_GRAPH_NODE_TYPE_MEMSET")
+    launchable = value(driver.cuGraphInstantiate(graph, 0))
+    value(driver.cuGraphUpload(launchable, stream))
+    value(driver.cuGraphLaunch(launchable, stream))
+    value(driver.cuStreamSynchronize(stream))
+    back = np.zeros(4, np.uint8)
+    value(driver.cuMemcpyDtoH(back, memory, 4))
+    assert back.tolist() == [3] * 4
+    value(driver.cuGraphExecDestroy(launchable))
+    value(driver.cuGraphDestroy(graph))
+    assert int(driver.cuGraphLaunch(launchable, stream)[0]) == 1
