@@ -23,9 +23,11 @@ __all__ = [
     "cuCtxPushCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
+    "cuDeviceCanAccessPeer",
     "cuDeviceComputeCapability",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
+    "cuDeviceGetByPCIBusId",
     "cuDeviceGetCount",
     "cuDeviceGetName",
     "cuDeviceGetPCIBusId",
@@ -40,6 +42,8 @@ __all__ = [
     "cuGetErrorName",
     "cuGetErrorString",
     "cuInit",
+    "cuProfilerStart",
+    "cuProfilerStop",
 ]
 
 _CUcontext: Any = driver_types["CUcontext"]
@@ -106,6 +110,32 @@ def cuDeviceGetPCIBusId(length: int, dev: Any) -> Any:
     """Return the device's place on the bus, padded with zero bytes."""
     need_device(dev)
     return device_facts.PCI_BUS_ID.encode()[: length - 1].ljust(length, b"\0")
+
+
+@driver_call(results=1, context=False)
+def cuDeviceGetByPCIBusId(pciBusId: bytes) -> Any:
+    """Return the device at a place on the bus."""
+    if pciBusId.rstrip(b"\0").decode() != device_facts.PCI_BUS_ID:
+        raise DeviceFault("invalid device", f"the one device is at {device_facts.PCI_BUS_ID}")
+    return _CUdevice(0)
+
+
+@driver_call(results=1, context=False)
+def cuDeviceCanAccessPeer(dev: Any, peerDev: Any) -> Any:
+    """Return 0: there is no other device."""
+    need_device(dev)
+    need_device(peerDev)
+    return 0
+
+
+@driver_call(results=0)
+def cuProfilerStart() -> Any:
+    """Tell NVIDIA's profiler to begin; none is attached, and CUDA does nothing then."""
+
+
+@driver_call(results=0)
+def cuProfilerStop() -> Any:
+    """Tell NVIDIA's profiler to end."""
 
 
 @driver_call(results=1, context=False)

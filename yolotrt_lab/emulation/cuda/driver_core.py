@@ -50,6 +50,7 @@ def driver_call(
                 return (CUresult.CUDA_SUCCESS,)
             return (CUresult.CUDA_SUCCESS, *(value if results > 1 else [value]))
 
+        vars(wrapped)["results"] = results + 1  # for the contract test: how many values a call returns
         return wrapped
 
     return decorate

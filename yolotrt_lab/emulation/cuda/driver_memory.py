@@ -27,7 +27,6 @@ __all__ = [
     "cuMemGetAddressRange",
     "cuMemGetInfo",
     "cuMemHostAlloc",
-    "cuMemHostGetDevicePointer",
     "cuMemHostRegister",
     "cuMemHostUnregister",
     "cuMemcpy",
@@ -150,15 +149,6 @@ def cuMemHostRegister(p: Any, bytesize: int, Flags: int) -> Any:
 def cuMemHostUnregister(p: Any) -> Any:
     """Unlock registered host memory."""
     unregister_host(address_of(p))
-
-
-@driver_call(results=1)
-def cuMemHostGetDevicePointer(p: Any, Flags: int) -> Any:
-    """With unified addressing the device knows page-locked memory by its own address."""
-    address = address_of(p)
-    if device().pinned.holder(address) is None:
-        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
-    return _CUdeviceptr(address)
 
 
 @driver_call(results=0)

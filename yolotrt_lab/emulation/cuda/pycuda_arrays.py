@@ -32,6 +32,7 @@ __all__ = [
     "reshape",
     "to_gpu",
     "to_gpu_async",
+    "transpose",
     "zeros",
     "zeros_like",
 ]
@@ -355,7 +356,15 @@ def reshape(a: GPUArray, *shape: Any, **kwargs: Any) -> GPUArray:
     return a.reshape(*shape, **kwargs)
 
 
+def transpose(a: GPUArray, axes: Any = None) -> GPUArray:
+    """Return the same elements with other axes."""
+    return a.transpose(axes)
+
+
 def __getattr__(name: str) -> Any:
-    if name in pycuda()["gpuarray"]["functions"]:
+    known = pycuda()["gpuarray"]
+    if name in known["functions"]:
         return _refused(name)
+    if name in known["classes"]:
+        return _refused(name)()
     raise AttributeError(f"module 'pycuda.gpuarray' has no attribute '{name}'")

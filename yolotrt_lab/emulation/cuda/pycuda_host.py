@@ -42,7 +42,7 @@ _SIGNATURE = (
 )
 
 
-class HostPointer:
+class ArrayBase:
     """Host memory behind an array; reached as `array.base`."""
 
     __array_interface__: dict[str, Any]
@@ -50,17 +50,21 @@ class HostPointer:
     def __init__(self) -> None:
         raise RuntimeError("This class cannot be instantiated from Python")
 
+    def _show(self, layout: Array, address: int) -> None:
+        """Let NumPy make an array over this, whose base is this object."""
+        interface = layout.__array_interface__
+        self.__array_interface__ = {**interface, "strides": layout.strides, "data": (address, False)}
+
+
+class HostPointer(ArrayBase):
+    """Host memory that a GPU can be made to see."""
+
     def get_device_pointer(self) -> int:
         """Mapped host memory is not emulated."""
         raise EmulationError(
             "get_device_pointer is not emulated: on a GPU it maps host memory into the GPU's addresses.",
             fix="Copy with memcpy_htod_async instead.",
         )
-
-    def _show(self, layout: Array, address: int) -> None:
-        """Let NumPy make an array over this, whose base is this object."""
-        interface = layout.__array_interface__
-        self.__array_interface__ = {**interface, "strides": layout.strides, "data": (address, False)}
 
 
 class PagelockedHostAllocation(HostPointer):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, cuda_call
-from yolotrt_lab.emulation.cuda.pycuda_host import HostPointer, PagelockedHostAllocation
+from yolotrt_lab.emulation.cuda.pycuda_host import ArrayBase, PagelockedHostAllocation
 from yolotrt_lab.emulation.cuda.pycuda_memory import DeviceAllocation, mem_alloc
 from yolotrt_lab.emulation.device import device
 
@@ -127,7 +127,7 @@ class DeviceMemoryPool(_Pool[DeviceAllocation]):
         return PooledDeviceAllocation(self, size)
 
 
-class PooledHostAllocation(HostPointer):
+class PooledHostAllocation(ArrayBase):
     """Page-locked memory of a pool behind an array; reached as `array.base`."""
 
     _block: PagelockedHostAllocation | None = None

@@ -12,7 +12,7 @@ from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["Event", "Stream", "stream_handle"]
+__all__ = ["Event", "Stream"]
 
 
 class Event:

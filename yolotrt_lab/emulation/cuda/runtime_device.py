@@ -35,6 +35,7 @@ __all__ = [
     "cudaRuntimeGetVersion",
     "cudaSetDevice",
     "cudaSetDeviceFlags",
+    "getLocalRuntimeVersion",
 ]
 
 CUDA_VERSION = 13000
@@ -156,6 +157,12 @@ def cudaRuntimeGetVersion() -> Any:
 
 @runtime_call(results=1, context=False)
 def cudaDriverGetVersion() -> Any:
+    """Return the CUDA version that is emulated."""
+    return CUDA_VERSION
+
+
+@runtime_call(results=1, context=False)
+def getLocalRuntimeVersion() -> Any:
     """Return the CUDA version that is emulated."""
     return CUDA_VERSION
 

@@ -21,17 +21,17 @@ __all__ = [
     "cudaFreeAsync",
     "cudaFreeHost",
     "cudaHostAlloc",
-    "cudaHostGetDevicePointer",
     "cudaHostGetFlags",
     "cudaHostRegister",
     "cudaHostUnregister",
     "cudaMalloc",
     "cudaMallocAsync",
     "cudaMallocHost",
-    "cudaMallocManaged",
     "cudaMallocPitch",
     "cudaMemGetInfo",
     "cudaMemset",
+    "cudaMemset2D",
+    "cudaMemset2DAsync",
     "cudaMemsetAsync",
     "cudaPointerGetAttributes",
 ]
@@ -95,15 +95,6 @@ def cudaFreeAsync(devPtr: Any, hStream: Any) -> Any:
 
 
 @runtime_call(results=1)
-def cudaMallocManaged(size: int, flags: int) -> Any:
-    """Managed memory migrates between host and GPU; it is refused."""
-    raise EmulationError(
-        "cudaMallocManaged is not emulated: on a GPU it allocates memory that migrates between host and device.",
-        fix="Allocate with cudaMalloc and cudaMallocHost, and copy with cudaMemcpyAsync.",
-    )
-
-
-@runtime_call(results=1)
 def cudaMallocHost(size: int) -> Any:
     """Allocate page-locked host memory; its content is poison."""
     return _allocate_host(size, "cudaMallocHost")
@@ -151,15 +142,6 @@ def cudaHostUnregister(ptr: Any) -> Any:
 
 
 @runtime_call(results=1)
-def cudaHostGetDevicePointer(pHost: Any, flags: int) -> Any:
-    """With unified addressing the device knows page-locked memory by its own address."""
-    address = address_of(pHost)
-    if device().pinned.holder(address) is None:
-        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
-    return address
-
-
-@runtime_call(results=1)
 def cudaHostGetFlags(pHost: Any) -> Any:
     """Return the flags of page-locked memory: it is mapped, as all is with unified addressing."""
     address = address_of(pHost)
@@ -186,6 +168,26 @@ def cudaMemsetAsync(devPtr: Any, value: int, count: int, stream: Any) -> Any:
     """Fill device memory with a byte in a stream."""
     pattern = np.array([int(value) & 0xFF], np.uint8)
     transfers.fill(address_of(devPtr), pattern, size(count), stream=handle_of(stream))
+
+
+def _fill_rows(target: Any, pitch: Any, value: Any, width: Any, height: Any, stream: int | None) -> None:
+    if size(width) > size(pitch):
+        raise DeviceFault("invalid value", f"rows of {width} bytes do not fit in a pitch of {pitch}")
+    pattern = np.array([int(value) & 0xFF], np.uint8)
+    for row in range(size(height) if size(width) else 0):
+        transfers.fill(address_of(target) + row * size(pitch), pattern, size(width), stream=stream)
+
+
+@runtime_call(results=0)
+def cudaMemset2D(devPtr: Any, pitch: int, value: int, width: int, height: int) -> Any:
+    """Fill rows of device memory with a byte."""
+    _fill_rows(devPtr, pitch, value, width, height, None)
+
+
+@runtime_call(results=0)
+def cudaMemset2DAsync(devPtr: Any, pitch: int, value: int, width: int, height: int, stream: Any) -> Any:
+    """Fill rows of device memory with a byte in a stream."""
+    _fill_rows(devPtr, pitch, value, width, height, handle_of(stream))
 
 
 @runtime_call(results=1)

@@ -28,6 +28,7 @@ __all__ = [
     "cudaStreamCreateWithFlags",
     "cudaStreamCreateWithPriority",
     "cudaStreamDestroy",
+    "cudaStreamGetDevice",
     "cudaStreamGetFlags",
     "cudaStreamGetPriority",
     "cudaStreamQuery",
@@ -67,6 +68,13 @@ def cudaStreamCreateWithPriority(flags: int, priority: int) -> Any:
 def cudaDeviceGetStreamPriorityRange() -> Any:
     """Return the least and the greatest priority; lower numbers go first."""
     return LEAST_PRIORITY, GREATEST_PRIORITY
+
+
+@runtime_call(results=1)
+def cudaStreamGetDevice(hStream: Any) -> Any:
+    """Return 0, the one device."""
+    device().scheduler.stream(handle_of(hStream))
+    return 0
 
 
 @runtime_call(results=1)
