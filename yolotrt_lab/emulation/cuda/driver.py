@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
         raise EmulationError(
             f"cuda.bindings.driver.{name} is not emulated"
             + (": it loads or runs code compiled for a GPU." if runs_code else "."),
-            expected="the device, contexts, memory, copies, streams and events",
+            expected="the device, contexts, memory, copies, streams, events and graphs by capture",
             got=name,
             fix=(
                 "Compute with NumPy on the host, or run this on a machine with an NVIDIA GPU."

@@ -23,12 +23,31 @@ globals().update(_namespace)
 __all__ = sorted(_namespace)
 
 
+_BEHAVIOURS = {
+    "cudaMallocManaged": "allocates memory that migrates between host and GPU",
+    "cudaMemPrefetch": "moves memory that migrates between host and GPU",
+    "cudaMemAdvise": "advises on memory that migrates between host and GPU",
+    "cudaHostGetDevicePointer": "lets kernels work on host memory",
+    "cudaIpc": "shares memory or events with another process",
+    "cudaMemcpyPeer": "copies between two GPUs",
+    "cudaLaunchKernel": "launches a CUDA kernel",
+    "cudaFunc": "configures a CUDA kernel",
+    "cudaKernel": "configures a CUDA kernel",
+    "cudaLibrary": "loads compiled CUDA code",
+    "cudaGraphAdd": "builds a graph by hand; capture a stream instead",
+    "cudaMemPool": "manages pools of stream-ordered memory",
+}
+"""What functions with these beginnings do on a GPU."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in names("runtime"):
-        raise EmulationError(
-            f"cuda.bindings.runtime.{name} is not emulated.",
-            expected="memory, copies, streams, events and device queries",
-            got=name,
-            fix="Run this on a machine with an NVIDIA GPU, or do without it.",
-        )
-    raise AttributeError(f"module 'cuda.bindings.runtime' has no attribute '{name}'")
+    if name not in names("runtime"):
+        raise AttributeError(f"module 'cuda.bindings.runtime' has no attribute '{name}'")
+    behaviour = next((text for start, text in _BEHAVIOURS.items() if name.startswith(start)), "")
+    raise EmulationError(
+        f"cuda.bindings.runtime.{name} is not emulated{': on a GPU it ' * bool(behaviour)}{behaviour}.",
+        expected="memory, copies, streams, events, graphs captured from streams, and device queries",
+        got=name,
+        fix="Copy with cudaMemcpyAsync between cudaMalloc's and cudaMallocHost's memory, compute with NumPy or "
+        "TensorRT, or run this on a machine with an NVIDIA GPU.",
+    )
