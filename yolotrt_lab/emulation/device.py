@@ -15,7 +15,7 @@ from yolotrt_lab.emulation.memory import DeviceHeap, PinnedHeap
 from yolotrt_lab.emulation.streams import Scheduler
 from yolotrt_lab.optional import package_version, require
 
-__all__ = ["Device", "core", "device", "isa", "processor_name"]
+__all__ = ["Device", "core", "device", "is_present", "isa", "processor_name"]
 
 _MIB = 1 << 20
 _BLOB_MAGIC = b"RR_UPCVO"
@@ -31,8 +31,8 @@ class Device:
     """
 
     def __init__(self) -> None:
-        self.heap = DeviceHeap(_memory_bytes())
         self.pinned = PinnedHeap()
+        self.heap = DeviceHeap(_memory_bytes(), pinned=self.pinned)
         self.scheduler = Scheduler()
 
     @property
@@ -43,7 +43,8 @@ class Device:
     def reset(self) -> None:
         """Forget all memory and work, like `cudaDeviceReset`."""
         self.scheduler.discard_all()
-        self.heap = DeviceHeap(_memory_bytes())
+        self.pinned = PinnedHeap()
+        self.heap = DeviceHeap(_memory_bytes(), pinned=self.pinned)
 
 
 def _memory_bytes() -> int:
@@ -54,6 +55,11 @@ def _memory_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().total) // 2
+
+
+def is_present() -> bool:
+    """Return whether there is a device; `YOLOTRT_EMULATED_DEVICES=0` takes it away, to see what fails then."""
+    return os.environ.get("YOLOTRT_EMULATED_DEVICES") != "0"
 
 
 _lock = threading.Lock()

@@ -145,10 +145,12 @@ class DeviceHeap:
 
     Args:
         capacity: Bytes the emulated device has.
+        pinned: The page-locked memory beside it, to tell apart what is no device memory.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, pinned: PinnedHeap | None = None) -> None:
         self.capacity = capacity
+        self._pinned = pinned
         self.used = 0
         self._starts: list[int] = []
         self._live: dict[int, Allocation] = {}
@@ -208,6 +210,11 @@ class DeviceHeap:
                 "illegal address", f"something wrote outside the {allocation.nbytes} bytes at {address:#x}"
             )
 
+    def release(self, allocation: Allocation) -> None:
+        """Take back this very allocation, unless that was done before."""
+        if self._live.get(allocation.address) is allocation:
+            self.free(allocation.address)
+
     def locate(self, address: int, nbytes: int, *, what: str) -> tuple[Allocation, int]:
         """Return the living allocation that holds these bytes, and their offset in it.
 
@@ -258,6 +265,8 @@ class DeviceHeap:
                 return "this device memory was freed before"
         if self.owns(address):
             return "this is inside an allocation, not its start"
+        if self._pinned is not None and self._pinned.holder(address) is not None:
+            return "this is page-locked host memory; GPUs can reach it over the bus, the emulation wants a copy"
         return "this is not device memory" + (" (null pointer)" if address == 0 else "")
 
 

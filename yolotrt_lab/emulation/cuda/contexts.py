@@ -10,7 +10,7 @@ import itertools
 import threading
 from dataclasses import dataclass, field
 
-from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.device import device, is_present
 from yolotrt_lab.emulation.leaks import abandon
 from yolotrt_lab.emulation.memory import DeviceFault
 
@@ -80,7 +80,13 @@ def forget_everything() -> None:
 
 
 def initialise() -> None:
-    """Note that `cuInit` was called."""
+    """Note that `cuInit` was called.
+
+    Raises:
+        DeviceFault: There is no device.
+    """
+    if not is_present():
+        raise DeviceFault("no device", "YOLOTRT_EMULATED_DEVICES=0 takes the emulated device away")
     _state.initialised = True
 
 

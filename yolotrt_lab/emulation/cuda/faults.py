@@ -15,6 +15,7 @@ _NUMBERS = {
     "not initialised": 3,
     "invalid pitch": 12,
     "invalid direction": 21,
+    "no device": 100,
     "invalid device": 101,
     "no context": 201,
     "device uninitialised": 201,

@@ -12,6 +12,7 @@ from typing import Any
 from yolotrt_lab.emulation.cuda import driver, pycuda_arrays, pycuda_driver, pycuda_tools, runtime
 from yolotrt_lab.emulation.cuda.pycuda_core import Error
 from yolotrt_lab.emulation.distributions import CUDA_VERSION, PYCUDA_VERSION
+from yolotrt_lab.emulation.leaks import report_at_exit
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["cuda_fillers", "cuda_package_fillers"]
@@ -25,6 +26,7 @@ _UNEMULATED_PYCUDA = (
 
 def cuda_fillers() -> dict[str, Filler]:
     """Return what gives each emulated module its content, by the module's name."""
+    report_at_exit()
     fillers: dict[str, Filler] = {
         "pycuda": _fill_pycuda,
         "pycuda.driver": _copier(pycuda_driver),

@@ -16,6 +16,7 @@ from yolotrt_lab.errors import EmulationError
 __all__ = ["Context", "Device", "get_driver_version", "get_version", "init"]
 
 
+@cuda_call("cuInit", context=False)
 def init(flags: int = 0) -> None:
     """Initialise CUDA."""
     contexts.initialise()

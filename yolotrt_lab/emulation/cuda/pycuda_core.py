@@ -14,6 +14,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from yolotrt_lab.emulation.cuda import contexts, events, graphs
 from yolotrt_lab.emulation.cuda.faults import fault_text
 from yolotrt_lab.emulation.cuda.runtime_core import take_last_error
+from yolotrt_lab.emulation.leaks import forget_abandoned
 from yolotrt_lab.emulation.memory import DeviceFault
 
 __all__ = [
@@ -77,9 +78,11 @@ def raise_fault(function: str, fault: DeviceFault) -> NoReturn:
 
     Raises:
         MemoryError: The device is full.
+        RuntimeError: There is no device.
         LogicError: All else.
     """
-    kind = MemoryError if fault.kind == "out of memory" else LogicError
+    kinds: dict[str, type[Error]] = {"out of memory": MemoryError, "no device": RuntimeError}
+    kind = kinds.get(fault.kind, LogicError)
     raise kind(f"{function} failed: {fault_text(fault)} [emulation: {fault.detail}]") from None
 
 
@@ -125,6 +128,7 @@ def forget_contexts() -> None:
     _stacks = _Stacks()
     contexts.forget_everything()
     events.forget_events()
+    forget_abandoned()
     graphs.forget_graphs()
     take_last_error(forget=True)
 

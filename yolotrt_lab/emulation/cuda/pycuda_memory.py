@@ -17,7 +17,7 @@ from yolotrt_lab.emulation.cuda.pycuda_core import (
 )
 from yolotrt_lab.emulation.cuda.runtime_memory import PITCH
 from yolotrt_lab.emulation.device import device
-from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
+from yolotrt_lab.emulation.memory import Allocation, DeviceFault, origin_of_call
 from yolotrt_lab.errors import EmulationError
 
 __all__ = [
@@ -59,8 +59,9 @@ def _refuse_buffer() -> Any:
 class DeviceAllocation:
     """Device memory; freed by `free` or when nobody refers to it any more."""
 
-    def __init__(self, address: int) -> None:
-        self._address = address
+    def __init__(self, allocation: Allocation) -> None:
+        self._allocation = allocation
+        self._address = contexts.note_allocation(allocation.address)
         self._held = True
 
     @property
@@ -94,7 +95,7 @@ class DeviceAllocation:
     def __del__(self) -> None:
         if getattr(self, "_held", False) and not sys.is_finalizing():
             with contextlib.suppress(DeviceFault):
-                device().heap.free(self._address)
+                device().heap.release(self._allocation)
 
 
 @cuda_call("cuMemFree")
@@ -104,10 +105,10 @@ def _free(address: int) -> None:
 
 
 @cuda_call("cuMemAlloc")
-def _allocate(nbytes: int) -> int:
+def _allocate(nbytes: int) -> Allocation:
     device().scheduler.before_waiting_call()
     origin = origin_of_call("pycuda.driver.mem_alloc", freed_by_owner=True)
-    return contexts.note_allocation(device().heap.allocate(nbytes, origin=origin).address)
+    return device().heap.allocate(nbytes, origin=origin)
 
 
 @boost_call("mem_alloc(unsigned long)")

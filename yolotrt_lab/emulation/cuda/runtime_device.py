@@ -10,6 +10,7 @@ from yolotrt_lab.emulation.cuda.described import bindings
 from yolotrt_lab.emulation.cuda.runtime_core import runtime_call, take_last_error
 from yolotrt_lab.emulation.cuda.runtime_types import cudaDeviceAttr, cudaDeviceProp, cudaError_t
 from yolotrt_lab.emulation.device import device as emulated_device
+from yolotrt_lab.emulation.leaks import abandon
 from yolotrt_lab.emulation.memory import DeviceFault
 
 __all__ = [
@@ -62,12 +63,15 @@ def cudaDeviceSynchronize() -> Any:
 def cudaDeviceReset() -> Any:
     """Drop all memory and work, and the primary context."""
     contexts.reset_primary()
+    for allocation in emulated_device().heap.living():
+        abandon(allocation)
     emulated_device().reset()
 
 
 @runtime_call(results=1, context=False)
 def cudaGetDeviceCount() -> Any:
     """Return 1."""
+    contexts.initialise()
     return 1
 
 
