@@ -156,7 +156,8 @@ class Recorder:
     """Adds up work as it happens. One instance serves the process; the emulated modules call it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Counting can start the garbage collector, which may free device memory, which is counted.
+        self._lock = threading.RLock()
         self._numbers: Counter[str] = Counter()
         self._allocations = Tally()
         self._pinned_allocations = Tally()
