@@ -248,7 +248,7 @@ class NetworkGraph:
             for name in {name: None for node in part.nodes for name in node.input if name}:
                 if name in inside or name in seen:
                     continue
-                weight = own.get(name) or self._base_weights.get(name)
+                weight = own.get(name) or self._base_weights.get(name) or self._as_weight(name)
                 tensor = self._network._tensors.get(name)
                 if weight is not None:
                     seen.add(name)
@@ -263,6 +263,16 @@ class NetworkGraph:
 
         include(fragment)
         return nodes, initializers, list(values.values())
+
+    def _as_weight(self, name: str) -> Any:
+        """Return a tensor that may be a shape as a constant, if its value is known."""
+        from onnx import numpy_helper
+
+        tensor = self._network._tensors.get(name)
+        if tensor is None or not _may_be_shape(tensor):
+            return None
+        value = self._network._constant_value(tensor)
+        return None if value is None else numpy_helper.from_array(np.array(value), name)
 
     def _include_weight(self, weight: Any, initializers: list[Any], values: dict[str, Any]) -> None:
         from onnx import helper

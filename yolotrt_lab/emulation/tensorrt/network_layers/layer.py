@@ -6,6 +6,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.network_layers.state import LayerState
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.errors import EmulationError
 
 __all__ = ["ILayer"]
 
@@ -48,6 +49,11 @@ class ILayer(ApiObject):
     def num_ranks(self) -> int:
         """The number of devices the layer works on together: one."""
         return self._state.num_ranks
+
+    @num_ranks.setter
+    def num_ranks(self, value: int) -> None:
+        if value != 1:
+            raise EmulationError("Layers that work on several devices are not emulated.", fix="Leave num_ranks at 1.")
 
     @property
     def num_inputs(self) -> int:

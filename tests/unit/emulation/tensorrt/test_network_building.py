@@ -1,0 +1,255 @@
+"""Networks written by hand: objects, changes afterwards, and parsed networks that grow."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.unit.emulation.tensorrt.test_network_layers import execute
+from yolotrt_lab.errors import EmulationError
+
+KERNEL = np.random.default_rng(0).normal(0, 0.3, (6, 3, 3, 3)).astype(np.float32)
+BIAS = np.arange(6, dtype=np.float32)
+IMAGE = np.random.default_rng(1).normal(0, 1, (1, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def network(lab):
+    return lab.builder.create_network(0)
+
+
+@pytest.fixture
+def x(trt, network):
+    return network.add_input("x", trt.float32, (1, 3, 8, 8))
+
+
+@pytest.fixture
+def run(trt, lab, network):
+    """Return a function that builds the network, runs it, and returns all outputs."""
+
+    def build_and_run(**inputs):
+        plan = lab.builder.build_serialized_network(network, lab.config)
+        assert plan is not None, lab.log.errors
+        return execute(trt, lab.load(plan), inputs)
+
+    return build_and_run
+
+
+def outputs_of(network, layer):
+    for index in range(layer.num_outputs):
+        network.mark_output(layer.get_output(index))
+    return layer
+
+
+class TestObjects:
+    def test_names_and_classes(self, trt, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL, BIAS)
+        relu = network.add_activation(conv.get_output(0), trt.ActivationType.RELU)
+        assert type(conv) is trt.IConvolutionLayer
+        assert (conv.name, conv.get_output(0).name) == (
+            "(Unnamed Layer* 0) [Convolution]", "(Unnamed Layer* 0) [Convolution]_output",
+        )  # fmt: skip
+        assert relu.type == trt.ActivationType.RELU
+        assert [network.get_layer(index).type for index in range(2)] == [
+            trt.LayerType.CONVOLUTION, trt.LayerType.ACTIVATION,
+        ]  # fmt: skip
+        assert relu.get_input(0) is conv.get_output(0)
+        assert (conv.num_inputs, conv.num_outputs, network.num_layers) == (1, 1, 2)
+
+    def test_get_layer_gives_the_base_class_until_a_program_knows_better(self, trt, network, x):
+        network.add_convolution_nd(x, 6, (3, 3), KERNEL, BIAS)
+        layer = network.get_layer(0)
+        assert type(layer) is trt.ILayer
+        assert not isinstance(layer, trt.IConvolutionLayer)
+        with pytest.raises(AttributeError):
+            layer.kernel  # noqa: B018
+        layer.__class__ = trt.IConvolutionLayer
+        assert layer.kernel.shape == (162,)
+        layer.stride_nd = (2, 2)
+        assert layer.get_output(0).shape == (1, 6, 3, 3)
+
+    def test_an_object_stays_the_same_while_it_lives(self, network, x):
+        network.add_softmax(x)
+        layer = network[0]
+        layer.name = "probabilities"
+        assert network.get_layer(0) is layer
+        del layer
+        gc.collect()
+        assert network[0].name == "probabilities"
+
+    def test_the_wrong_class_is_noticed(self, trt, network, x):
+        network.add_softmax(x)
+        layer = network[0]
+        layer.__class__ = trt.IConvolutionLayer
+        with pytest.raises(EmulationError, match="has no 'kernel'"):
+            layer.kernel  # noqa: B018
+
+    def test_weights_come_back_flat(self, trt, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), trt.Weights(KERNEL))
+        assert np.array_equal(conv.kernel, KERNEL.ravel())
+        assert conv.bias.size == 0
+        conv.bias = BIAS
+        assert np.array_equal(conv.bias, BIAS)
+
+    def test_defaults(self, trt, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL)
+        assert (conv.stride_nd, conv.padding_nd, conv.dilation_nd, conv.num_groups) == ((1, 1), (0, 0), (1, 1), 1)
+        assert conv.padding_mode == trt.PaddingMode.EXPLICIT_ROUND_DOWN
+        pool = network.add_pooling_nd(x, trt.PoolingType.AVERAGE, (2, 2))
+        assert (pool.stride_nd, pool.average_count_excludes_padding) == ((1, 1), True)
+        assert network.add_softmax(x).axes == 1 << 1
+        assert network.add_concatenation([x, x]).axis == 1
+        resize = network.add_resize(x)
+        assert (resize.resize_mode, resize.cubic_coeff) == (trt.InterpolationMode.NEAREST, -0.75)
+
+    def test_a_setting_of_the_wrong_type_is_refused(self, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL)
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            conv.padding_mode = 1
+        with pytest.raises(AttributeError):
+            conv.stride = (1, 1)
+
+
+class TestChanges:
+    def test_a_changed_setting_changes_shapes_and_results(self, network, x, run):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL, BIAS)
+        pool = network.add_softmax(conv.get_output(0))
+        assert pool.get_output(0).shape == (1, 6, 6, 6)
+        conv.stride_nd, conv.padding_nd = (2, 2), (1, 1)
+        assert pool.get_output(0).shape == (1, 6, 4, 4)
+        outputs_of(network, pool)
+        (found,) = run(x=IMAGE).values()
+        image, kernel = torch.from_numpy(IMAGE), torch.from_numpy(KERNEL)
+        expected = F.conv2d(image, kernel, torch.from_numpy(BIAS), 2, 1).softmax(1).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_an_input_shape_changes_everything_behind_it(self, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL)
+        x.shape = (4, 3, 10, 12)
+        assert conv.get_output(0).shape == (4, 6, 8, 10)
+
+    def test_an_input_can_be_replaced(self, trt, network, x, run):
+        relu = outputs_of(network, network.add_activation(x, trt.ActivationType.RELU))
+        negated = network.add_unary(x, trt.UnaryOperation.NEG)
+        relu.set_input(0, negated.get_output(0))  # a layer that was added later
+        (found,) = run(x=IMAGE).values()
+        assert np.array_equal(found, np.maximum(-IMAGE, 0))
+
+    def test_an_input_that_is_not_there_is_an_error(self, lab, network, x):
+        network.add_softmax(x).set_input(1, x)
+        assert "ILayer::setInput: Error Code 3" in lab.log.errors
+
+    def test_weights_are_read_when_the_engine_is_built(self, network, x, run):
+        bias = np.zeros(6, np.float32)
+        conv = outputs_of(network, network.add_convolution_nd(x, 6, (3, 3), np.zeros_like(KERNEL), bias))
+        bias[:] = 7
+        assert np.unique(run(x=IMAGE)[conv.get_output(0).name]).tolist() == [7.0]
+
+    def test_two_outputs(self, trt, network, x, run):
+        topk = outputs_of(network, network.add_topk(x, trt.TopKOperation.MIN, 3, 1 << 2))
+        values, places = (topk.get_output(index) for index in range(2))
+        assert (values.shape, places.shape, places.dtype) == ((1, 3, 3, 8), (1, 3, 3, 8), trt.int32)
+        found = run(x=IMAGE)
+        expected = torch.from_numpy(IMAGE).topk(3, dim=2, largest=False)
+        assert np.array_equal(found[values.name], expected.values.numpy())
+        assert np.array_equal(found[places.name], expected.indices.numpy())
+
+    def test_a_dynamic_batch(self, trt, lab, network, run):
+        images = network.add_input("images", trt.float32, (-1, 3, 8, 8))
+        conv = network.add_convolution_nd(images, 6, (3, 3), KERNEL)
+        flat = network.add_shuffle(conv.get_output(0))
+        flat.reshape_dims = (0, -1)
+        assert flat.get_output(0).shape == (-1, 216)
+        outputs_of(network, flat)
+        lab.profile((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))
+        batch = np.repeat(IMAGE, 3, 0)
+        (found,) = run(images=batch).values()
+        expected = F.conv2d(torch.from_numpy(batch), torch.from_numpy(KERNEL)).flatten(1).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_a_reshape_by_the_shape_of_a_dynamic_input(self, trt, lab, network, run):
+        images = network.add_input("images", trt.float32, (-1, 3, 8, 8))
+        shape = network.add_shape(images).get_output(0)
+        batch = network.add_slice(shape, (0,), (1,), (1,)).get_output(0)
+        rest = network.add_constant((1,), np.array([192], np.int64)).get_output(0)
+        target = network.add_concatenation([batch, rest])
+        flat = network.add_shuffle(images)
+        flat.set_input(1, target.get_output(0))
+        assert flat.get_output(0).shape == (-1, 192)
+        outputs_of(network, flat)
+        lab.profile((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))
+        assert np.array_equal(*run(images=np.repeat(IMAGE, 2, 0)).values(), np.repeat(IMAGE, 2, 0).reshape(2, -1))
+
+    def test_unused_inputs_stay(self, trt, lab, network, x, run):
+        network.add_input("nobody", trt.int32, (2,))
+        outputs_of(network, network.add_softmax(x))
+        run(x=IMAGE, nobody=np.zeros(2, np.int32))
+        assert ("WARNING", "Unused Input: nobody") in lab.log.messages
+        network.remove_tensor(network.get_input(1))
+        assert network.num_inputs == 1
+
+    def test_named_weights_can_be_refitted(self, trt, lab, network, x):
+        kernel = np.zeros_like(KERNEL)
+        conv = outputs_of(network, network.add_convolution_nd(x, 6, (3, 3), kernel, BIAS))
+        conv.name = "conv_1"
+        assert network.set_weights_name(kernel, "conv1.weight")
+        assert not network.set_weights_name(np.ones(5, np.float32), "stranger")
+        lab.config.set_flag(trt.BuilderFlag.REFIT)
+        engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+        refitter = trt.Refitter(engine, lab.log)
+        assert refitter.set_named_weights("conv1.weight", KERNEL)
+        assert refitter.set_weights("conv_1", trt.WeightsRole.BIAS, BIAS + 1)
+        assert refitter.refit_cuda_engine()
+        (found,) = execute(trt, engine, {"x": IMAGE}).values()
+        expected = F.conv2d(torch.from_numpy(IMAGE), torch.from_numpy(KERNEL), torch.from_numpy(BIAS + 1)).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class TestParsedNetworks:
+    def test_settings_of_parsed_layers(self, trt, lab, model):
+        network = lab.network(model())
+        conv = network[0]
+        conv.__class__ = trt.IConvolutionLayer
+        assert (conv.num_output_maps, conv.kernel_size_nd, conv.stride_nd, conv.padding_nd) == (
+            8,
+            (3, 3),
+            (2, 2),
+            (1, 1),
+        )
+        assert conv.kernel.size == 8 * 3 * 9
+        assert conv.bias.size == 8
+        multiply = network[2]
+        multiply.__class__ = trt.IElementWiseLayer
+        assert multiply.op == trt.ElementWiseOperation.PROD
+
+    def test_a_parsed_layer_can_be_changed(self, trt, lab, model, reference, images):
+        path = model()
+        network = lab.network(path)
+        multiply = network[2]
+        multiply.__class__ = trt.IElementWiseLayer
+        multiply.op = trt.ElementWiseOperation.SUM
+        network.mark_output(multiply.get_output(0))
+        network.mark_output(network[0].get_output(0))
+        engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+        found = execute(trt, engine, {"images": images()})
+        conv = found["/model.0/conv/Conv_output_0"]
+        np.testing.assert_allclose(found["m"], conv + 1 / (1 + np.exp(-conv)), atol=1e-5)
+        assert not np.allclose(found["output0"], reference(path, images()), atol=1e-2)
+
+    def test_layers_can_be_added_behind_a_parsed_model(self, trt, lab, model, reference, images):
+        path = model()
+        network = lab.network(path)
+        parsed = network.get_output(0)
+        best = network.add_topk(parsed, trt.TopKOperation.MAX, 1, 1 << 1)
+        network.unmark_output(parsed)
+        best.get_output(1).name = "class"
+        network.mark_output(best.get_output(1))
+        engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+        found = execute(trt, engine, {"images": images()})
+        assert np.array_equal(found["class"], reference(path, images()).argmax(1)[:, None])
+
+    def test_an_untouched_network_is_the_parsed_model(self, lab, model):
+        network = lab.network(model())
+        assert network._model is network._graph.base
