@@ -1,14 +1,25 @@
 """Small things to do with a TensorRT module that need no device, and what came of each, as text.
 
-Run as a program this probes NVIDIA's bindings and prints JSON; the test runs the same probes on the emulation.
+Run as a program this probes the `tensorrt` it can import, NVIDIA's bindings, and prints JSON; with the argument 10 or
+11 it probes the emulation of that version. The probes are the functions below, the expressions in
+`behaviour_expressions.txt`, and every method of every interface, called without being implemented.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import ctypes
+import importlib
 import json
+import os
+import pickle
 import re
 import sys
-from collections.abc import Callable
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,29 +95,114 @@ PROBES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+# What the class's signature says is passed to its methods.
+ARGUMENTS: dict[str, Any] = {
+    "SupportsInt": 1, "SupportsFloat": 1.5, "str": "x", "bool": True, "Buffer": b"abc", "Dims": (1, 2), "tuple": (),
+}  # fmt: skip
+INTERFACES = (
+    "IDebugListener", "IErrorRecorder", "IGpuAllocator", "IGpuAsyncAllocator", "ILogger", "IOutputAllocator",
+    "IProfiler", "IProgressMonitor", "IStreamReader", "IStreamWriter", "IInt8Calibrator", "IInt8EntropyCalibrator",
+    "IInt8EntropyCalibrator2", "IInt8LegacyCalibrator", "IInt8MinMaxCalibrator", "Profiler",
+)  # fmt: skip
+
+
 def run(module: Any) -> dict[str, str]:
-    """Return the outcome of every probe: its value, or the exception's type and text."""
-    return {name: outcome(probe, module) for name, probe in PROBES.items()}
+    """Return the outcome of every probe: its value, or the exception's type and text, and what it printed."""
+    warnings.simplefilter("always")
+    found = {name: outcome(lambda probe=probe: probe(module)) for name, probe in PROBES.items()}
+    found |= expressions(module)
+    for name in INTERFACES:
+        if hasattr(module, name):
+            found |= unimplemented(module, name)
+    return found
 
 
-def outcome(probe: Callable[[Any], Any], module: Any) -> str:
+def expressions(module: Any) -> dict[str, str]:
+    """Return the outcome of every expression in the file."""
+    names: dict[str, Any] = {"t": module, "np": np, "copy": copy, "pickle": pickle}
+    found = {}
+    for line in Path(__file__).with_name("behaviour_expressions.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("!"):
+            exec(line[1:], names)
+        elif line.strip() and not line.startswith("#"):
+            found[line] = outcome(lambda text=line: eval(text, names))
+    return found
+
+
+def unimplemented(module: Any, name: str) -> dict[str, str]:
+    """Return what the methods of an interface do that a program did not implement."""
+    found = {}
+    base = getattr(module, name)
+    for method in sorted(member for member in dir(base) if not member.startswith("_")):
+        document = getattr(base, method).__doc__ or ""
+        if document.startswith(f"{method}(self"):
+            kinds = re.findall(r"\w+: (?:[\w.:]+[.:])?(\w+(?:\[.*?\])?)(?= =|, |\))", document.splitlines()[0])[1:]
+            arguments = [argument(module, kind) for kind in kinds]
+            found[f"{name}.{method}"] = outcome(lambda m=method, a=arguments: getattr(subclass(base), m)(*a))
+    return found
+
+
+def argument(module: Any, kind: str) -> Any:
+    """Return a value of a documented type."""
+    if kind.startswith("Sequence"):
+        return []
+    if kind in ARGUMENTS:
+        return ARGUMENTS[kind]
+    enum = getattr(module, kind, None) or getattr(module.ILogger, kind, None)
+    return next(iter(enum.__members__.values())) if hasattr(enum, "__members__") else None
+
+
+def outcome(probe: Callable[[], Any]) -> str:
     """Return what a probe came to."""
-    try:
-        return tidy(repr(probe(module)))
-    except Exception as error:
-        return tidy(f"{type(error).__name__}: {error}")
+    with captured() as printed:
+        try:
+            text = repr(probe())
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+    return tidy(" | ".join([text, *printed()]))
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[Callable[[], list[str]]]:
+    """Catch what is printed, by Python or by C."""
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile("w+b") as file:
+        lines: list[str] = []
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+        try:
+            yield lambda: lines
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            ctypes.CDLL(None).fflush(None)
+            for descriptor, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, descriptor)
+                os.close(old)
+            file.seek(0)
+            lines += [line for line in file.read().decode().splitlines() if "behaviour_" not in line]
 
 
 def tidy(text: str) -> str:
     """Remove what differs without meaning: addresses, package names, and how Python names types of C and of Python."""
-    text = re.sub(r"0x[0-9a-f]+", "0x", text.replace("tensorrt_bindings", "tensorrt"))
-    text = re.sub(r"<(?:[\w.]+\.)?(Mine|Logger) object at 0x>", r"<\1>", text)
-    text = re.sub(r"'tensorrt\.tensorrt\.(\w+)'", r"'\1'", text)
+    text = re.sub(r"0x[0-9a-f]{9,}", "0x", text.replace("tensorrt_bindings", "tensorrt"))
+    text = re.sub(r"\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\]", "[time]", text)
+    text = re.sub(r"\bnvinfer1::(?:\w+::)*(\w+)", r"tensorrt.tensorrt.\1", text)
+    text = re.sub(r"<(?:[\w.]+\.)?(Mine|Logger|A|L) object at 0x>", r"<\1>", text)
+    text = re.sub(r"<[\w.]*iterator object at 0x>", "<iterator>", text)
+    text = re.sub(r"'tensorrt\.tensorrt\.(\w+)'", r"'\1'", text).replace('(not "tensorrt.tensorrt.', '(not "')
     # Where a name used to exist, the emulation adds what replaced it.
-    return re.sub(r"\b(?:typing|typing_extensions|collections\.abc)\.", "", text).split(". TensorRT no longer")[0]
+    return text.split(". TensorRT no longer")[0]
+
+
+def module_to_probe() -> Any:
+    """Return the emulation of the version given on the command line, NVIDIA's bindings without one."""
+    if sys.argv[1:]:
+        from yolotrt_lab.emulation import modules
+
+        modules.activate(int(sys.argv[1]))
+    return importlib.import_module("tensorrt")
 
 
 if __name__ == "__main__":
-    import tensorrt_bindings  # type: ignore[import-not-found]
-
-    json.dump(run(tensorrt_bindings), sys.stdout)
+    json.dump(run(module_to_probe()), sys.stdout)

@@ -50,6 +50,12 @@ def vendor_behaviour(major, pytestconfig):
     return ask(major, Path(pytestconfig.cache.mkdir("tensorrt-bindings")), "behaviour_probes.py")
 
 
+@pytest.fixture(scope="session")
+def emulated_behaviour(major):
+    """What the emulation does, probe by probe; in an interpreter of its own, like NVIDIA's."""
+    return run_program("behaviour_probes.py", str(major))
+
+
 @functools.cache
 def ask(major: int, cache: Path, program: str) -> dict:
     """Run one of the programs beside this file with NVIDIA's bindings and return what it prints."""
@@ -64,9 +70,14 @@ def ask(major: int, cache: Path, program: str) -> dict:
             archive.extractall(site)
     write_frontend(site)
     libraries = build_libraries(major, folder / "lib")
+    return run_program(program, environment={"LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(site)})
+
+
+def run_program(program: str, *arguments: str, environment: dict[str, str] | None = None) -> dict:
+    """Run one of the programs beside this file and return what it prints."""
     done = subprocess.run(
-        [sys.executable, str(HERE / program)],
-        env={**os.environ, "LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(site)},
+        [sys.executable, str(HERE / program), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=120,

@@ -193,7 +193,10 @@ def _does_not_take(
 
 
 def _defaults_differ(shown: inspect.Signature, signature: Signature, api: Api) -> str:
-    for name, value in default_values(signature, api.types).items():
+    values = default_values(signature, api.types)
+    if any(item.default is None for item in signature.parameters[-len(values) :]):
+        return ""  # a parameter without default behind one with: NVIDIA can, Python cannot
+    for name, value in values.items():
         if shown.parameters[name].default != value:
             return f"default of {name} is {shown.parameters[name].default!r}, not {value!r}"
     return ""

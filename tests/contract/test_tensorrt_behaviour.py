@@ -1,24 +1,7 @@
 """The same small programs on NVIDIA's bindings and on the emulation, with the same outcome word for word."""
 
-import importlib
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-from yolotrt_lab.emulation import modules
-
-# importlib mode puts no test folder on the path.
-_spec = importlib.util.spec_from_file_location("behaviour_probes", Path(__file__).with_name("behaviour_probes.py"))
-behaviour_probes = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(behaviour_probes)
-
-
-@pytest.fixture
-def emulated_behaviour(major):
-    modules.activate(major)
-    yield behaviour_probes.run(importlib.import_module("tensorrt"))
-    modules.deactivate()
+from behaviour_probes import INTERFACES, PROBES, tidy
 
 
 def test_the_emulation_behaves_like_the_bindings(vendor_behaviour, emulated_behaviour):
@@ -29,3 +12,25 @@ def test_the_emulation_behaves_like_the_bindings(vendor_behaviour, emulated_beha
         if emulated_behaviour[name] != theirs
     ]
     assert not different, "\n".join(different)
+
+
+def test_the_probes_are_many_and_not_all_alike(vendor_behaviour):
+    assert len(vendor_behaviour) > 420
+    assert len(set(vendor_behaviour.values())) > 200
+    assert set(PROBES) <= set(vendor_behaviour)
+    assert sum(name.split(".")[0] in INTERFACES for name in vendor_behaviour) > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<tensorrt_bindings.tensorrt.Dims object at 0x7f0012345678>", "<tensorrt.tensorrt.Dims object at 0x>"),
+        ("'tensorrt_bindings.tensorrt.Dims' object", "'Dims' object"),
+        ("[11/20/2026-10:11:12] [TRT] [E] x", "[time] [TRT] [E] x"),
+        ("0xabababababab", "0x"),
+        ("value 0xab and IndexError", "value 0xab and IndexError"),
+        ("no attribute 'x'. TensorRT no longer has it; use y", "no attribute 'x'"),
+    ],
+)
+def test_only_what_has_no_meaning_is_removed(text, expected):
+    assert tidy(text) == expected

@@ -12,6 +12,7 @@ from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import pack
 from yolotrt_lab.emulation.tensorrt.plan_streams import write_to_stream
+from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
 from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
 from yolotrt_lab.emulation.tensorrt.profile import check_profiles
 from yolotrt_lab.emulation.tensorrt.progress import Cancelled, Progress
@@ -24,7 +25,7 @@ __all__ = ["Builder"]
 _WHERE = "IBuilder::buildSerializedNetwork"
 
 
-class Builder(ContextManaged):
+class Builder(UsesPlugins, ContextManaged):
     """Makes networks, configurations and plans."""
 
     def __init__(self, logger: Any) -> None:

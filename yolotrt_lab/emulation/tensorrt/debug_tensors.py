@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject, pure_virtual
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 
 __all__ = ["DebugStates", "IDebugListener"]
 
@@ -17,7 +17,6 @@ class IDebugListener(ApiObject):
 
     def process_debug_tensor(self, addr: Any, location: Any, type: Any, shape: Any, name: str, stream: int) -> None:
         """Take a debug tensor."""
-        pure_virtual("IDebugListener", "process_debug_tensor")
 
 
 class DebugStates:

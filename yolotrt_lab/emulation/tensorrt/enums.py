@@ -61,6 +61,11 @@ class ApiEnum(metaclass=_EnumMeta):
         """The member's number."""
         return int(self)
 
+    @property
+    def __members__(self) -> dict[str, ApiEnum]:
+        """The enumeration's members by name."""
+        return dict(self._members)
+
     def __int__(self) -> int:
         number: int = self._value
         return number

@@ -13,7 +13,6 @@ import numpy as np
 
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plugin_registry import plugin_registry
-from yolotrt_lab.emulation.tensorrt.signatures import incompatible
 
 __all__ = ["leaked_names", "module_functions"]
 
@@ -60,21 +59,14 @@ def module_functions(api: Any) -> dict[str, Callable[..., Any]]:
 
     def init_libnvinfer_plugins(logger: Any, namespace: str) -> bool:
         """Register TensorRT's plugins. There are none here; an ONNX node that needs one is refused by the parser."""
-        fits = logger is None or isinstance(logger, api.ILogger)
-        if not fits or not (namespace is None or isinstance(namespace, (str, bytes))):
-            text = "(logger: typing_extensions.CapsuleType, namespace: str) -> bool"
-            raise TypeError(incompatible("init_libnvinfer_plugins", text, logger, namespace))
         return True
 
     def get_plugin_registry() -> Any:
         """Return the registry of plugins for running engines; it is empty."""
         return plugin_registry(api)
 
-    def get_builder_plugin_registry(capability: Any, /) -> Any:
+    def get_builder_plugin_registry(capability: Any) -> Any:
         """Return the registry of plugins for building engines; it is empty."""
-        if not isinstance(capability, api.EngineCapability):
-            text = "(arg0: nvinfer1::EngineCapability) -> tensorrt.tensorrt.IPluginRegistry"
-            raise TypeError(incompatible("get_builder_plugin_registry", text, capability))
         return plugin_registry(api)
 
     def get_nv_onnx_parser_version() -> int:

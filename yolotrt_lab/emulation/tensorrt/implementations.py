@@ -29,10 +29,12 @@ from yolotrt_lab.emulation.tensorrt.parser_refitter import OnnxParserRefitter
 from yolotrt_lab.emulation.tensorrt.permutation import Permutation
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, IStreamWriter
 from yolotrt_lab.emulation.tensorrt.plugin_fields import (
+    DynamicPluginTensorDesc,
     FallbackString,
     PluginField,
     PluginFieldCollection,
     PluginFieldCollection_,
+    PluginTensorDesc,
 )
 from yolotrt_lab.emulation.tensorrt.plugin_registry import IPluginRegistry
 from yolotrt_lab.emulation.tensorrt.refitter import Refitter
@@ -58,6 +60,7 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     Dims3,
     Dims4,
     DimsHW,
+    DynamicPluginTensorDesc,
     EngineInspector,
     FallbackString,
     IAlgorithmSelector,
@@ -98,6 +101,7 @@ _CLASSES: tuple[type[ApiObject], ...] = (
     PluginField,
     PluginFieldCollection,
     PluginFieldCollection_,
+    PluginTensorDesc,
     Profiler,
     Refitter,
     Runtime,

@@ -35,7 +35,7 @@ class Profiler(IProfiler):
 
     def report_layer_time(self, layer_name: str, ms: float) -> None:
         """Print the time of one layer."""
-        print(f"{layer_name}: {ms}ms")
+        print(f"{layer_name}: {ms:g}ms")
 
 
 class IProgressMonitor(ApiObject):

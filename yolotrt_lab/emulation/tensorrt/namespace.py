@@ -12,7 +12,7 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from types import FunctionType, ModuleType
 from typing import Any
@@ -136,6 +136,12 @@ class Api:
                 members[member] = checked(
                     found, name=member, class_name=name, overloads=overloads, types=self.types, known=self.known
                 )
+            elif isinstance(found, staticmethod):
+                function = checked(
+                    found.__func__, name=member, class_name=name, overloads=overloads, types=self.types,
+                    known=self.known, static=True,
+                )  # fmt: skip
+                members[member] = staticmethod(function)
             elif found is None:
                 members[member] = Unemulated(name, member, "method")
         for member, access in properties.items():
@@ -186,13 +192,23 @@ class Api:
             constants[constant] = int(text) if enum is None else getattr(enum, member)
         return constants
 
+    def _function(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__module__, function.__qualname__ = "tensorrt", name
+        overloads: list[str] = self.vendor["functions"][name]
+        if ") -> " not in overloads[0]:
+            return function  # written in Python at NVIDIA too: Python checks the arguments
+        return checked(
+            function, name=name, class_name="", overloads=overloads, types=self.types, known=self.known, static=True
+        )
+
     def _finish_names(self) -> None:
         self.names.update({name: made for name, made in self.types.items() if "." not in name})
         for alias, text in self.vendor["aliases"].items():
             enum_name, _, member = text.partition(".")
-            self.names[alias] = getattr(self.types[enum_name], member)
-        offered = module_functions(self)
-        self.names.update({name: offered[name] for name in self.vendor["functions"] if name in offered})
+            # As in NVIDIA's package, the alias is another object than the member, and equal to it.
+            self.names[alias] = self.types[enum_name](int(getattr(self.types[enum_name], member)))
+        for name, function in module_functions(self).items():
+            self.names[name] = self._function(name, function)
         data_type: Any = self.types["DataType"]
         sizes = _item_sizes(self)
         data_type.itemsize = property(lambda this: sizes.get(this), doc="Size of one element in bytes.")

@@ -10,7 +10,17 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["ApiMeta", "ApiObject", "ContextManaged", "Declared", "Hidden", "Unemulated", "call_user", "pure_virtual"]
+__all__ = [
+    "ApiMeta",
+    "ApiObject",
+    "ContextManaged",
+    "Declared",
+    "Hidden",
+    "Unemulated",
+    "call_user",
+    "not_overridden",
+    "pure_virtual",
+]
 
 _MODULE = "tensorrt.tensorrt"
 
@@ -154,7 +164,7 @@ class ContextManaged(ApiObject):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         pass
 
@@ -215,6 +225,12 @@ class Unemulated:
 def pure_virtual(interface: str, method: str) -> None:
     """Print what the bindings print when a method that a program must implement is not implemented."""
     _report(method, f'Tried to call pure virtual function "{interface}::{method}"')
+
+
+def not_overridden(method: str) -> None:
+    """Print what newer bindings print when a method that a program must implement is not implemented."""
+    text = f"Method: {method} was not overriden. Please provide an implementation for this method."
+    print(text, file=sys.stderr)
 
 
 def call_user(method: Callable[..., Any], *args: Any, default: Any = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject, call_user, pure_virtual
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, call_user, not_overridden
 from yolotrt_lab.emulation.tensorrt.plan_format import PREFIX_BYTES, rest_bytes
 
 __all__ = ["IStreamReader", "IStreamReaderV2", "IStreamWriter", "read_from_stream", "write_to_stream"]
@@ -15,33 +15,33 @@ _PIECE_BYTES = 1 << 24
 class IStreamWriter(ApiObject):
     """Base of stream writers; a subclass implements `write(data)` and returns how many bytes it wrote."""
 
-    def write(self, data: Any, size: int) -> int | None:
+    def write(self, data: Any, size: int) -> int:
         """Take the next piece of a plan. Subclasses are given it as bytes, without the size."""
-        pure_virtual("IStreamWriter", "write")
-        return None
+        not_overridden("write")
+        return 0
 
 
 class IStreamReader(ApiObject):
     """Base of stream readers of TensorRT 10; a subclass implements `read(size)` and returns bytes."""
 
-    def read(self, destination: Any, size: int) -> int | None:
+    def read(self, destination: Any, size: int) -> int:
         """Give the next `size` bytes. Subclasses are given the size only, and return bytes."""
-        pure_virtual("IStreamReader", "read")
-        return None
+        not_overridden("read")
+        return 0
 
 
 class IStreamReaderV2(ApiObject):
     """Base of stream readers; a subclass implements `read(num_bytes, stream)` and `seek(offset, where)`."""
 
-    def read(self, destination: Any, num_bytes: int, stream: int) -> int | None:
+    def read(self, destination: Any, num_bytes: int, stream: int) -> int:
         """Give the next `num_bytes` bytes, or fewer. Subclasses are given size and stream, and return bytes."""
-        pure_virtual("IStreamReaderV2", "read")
-        return None
+        not_overridden("read")
+        return 0
 
-    def seek(self, offset: int, where: Any) -> bool | None:
+    def seek(self, offset: int, where: Any) -> bool:
         """Go to a place in the stream."""
-        pure_virtual("IStreamReaderV2", "seek")
-        return None
+        not_overridden("seek")
+        return False
 
 
 def write_to_stream(writer: Any, plan: bytes) -> bool:

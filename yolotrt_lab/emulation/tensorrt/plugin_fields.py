@@ -1,4 +1,4 @@
-"""The emulated plugin fields: the values a program hands to a plugin creator, and lists of them."""
+"""The emulated values around plugins: the fields a program hands to a creator, and descriptions of tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 
-__all__ = ["FallbackString", "PluginField", "PluginFieldCollection", "PluginFieldCollection_"]
+__all__ = [
+    "DynamicPluginTensorDesc",
+    "FallbackString",
+    "PluginField",
+    "PluginFieldCollection",
+    "PluginFieldCollection_",
+    "PluginTensorDesc",
+]
 
 _NUMPY_TYPES = {
     "FLOAT16": np.float16, "FLOAT32": np.float32, "FLOAT64": np.float64, "INT8": np.int8, "INT16": np.int16,
@@ -155,3 +162,48 @@ class PluginFieldCollection_(ApiObject):
         if not -len(self._fields) <= index < len(self._fields):
             raise IndexError("Out of bounds")
         return self._fields[index]
+
+
+def _kept(name: str, document: str) -> Any:
+    """Return a property that keeps what it is given; shapes become `Dims`."""
+
+    def read(self: Any) -> Any:
+        return self._kept_values[name]
+
+    def write(self: Any, value: Any) -> None:
+        shape = isinstance(self._kept_values[name], self._api.Dims)
+        self._kept_values[name] = self._api.Dims(value) if shape else value
+
+    return property(read, write, doc=document)
+
+
+class PluginTensorDesc(ApiObject):
+    """What a plugin is told about a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept_values = {
+            "dims": self._api.Dims(),
+            "type": self._api.DataType.FLOAT,
+            "format": self._api.TensorFormat.LINEAR,
+            "scale": 0.0,
+        }
+
+    dims = _kept("dims", "The dimensions.")
+    type = _kept("type", "The data type.")
+    format = _kept("format", "The memory format.")
+    scale = _kept("scale", "The scale of INT8 data.")
+
+
+class DynamicPluginTensorDesc(ApiObject):
+    """What a plugin is told about a tensor whose dimensions may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept_values = {"desc": self._api.PluginTensorDesc()}
+        self._kept_values |= {name: self._api.Dims() for name in ("min", "opt", "max")}
+
+    desc = _kept("desc", "The tensor.")
+    min = _kept("min", "The least dimensions.")
+    opt = _kept("opt", "The preferred dimensions.")
+    max = _kept("max", "The greatest dimensions.")

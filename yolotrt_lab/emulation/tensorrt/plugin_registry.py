@@ -81,27 +81,13 @@ class IPluginRegistry(ApiObject):
 
 
 class UsesPlugins:
-    """What the builder and the runtime have in common: plugins, and a program's own allocator."""
+    """What the builder and the runtime have in common."""
 
     _api: Any
 
     def get_plugin_registry(self) -> Any:
         """Return the plugin registry."""
         return plugin_registry(self._api)
-
-    @property
-    def gpu_allocator(self) -> Any:
-        """The program's allocator of device memory: none."""
-        return None
-
-    @gpu_allocator.setter
-    def gpu_allocator(self, value: Any) -> None:
-        if value is not None:
-            raise EmulationError(
-                "Device memory allocators of programs are not emulated: on a GPU, TensorRT would take its memory from "
-                f"{type(value).__name__}.",
-                fix="Leave gpu_allocator alone, or set it only on a machine with a GPU.",
-            )
 
 
 def plugin_registry(api: Any) -> Any:

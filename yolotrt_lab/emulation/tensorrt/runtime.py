@@ -9,6 +9,7 @@ from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpack
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
+from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
 from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
 from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
@@ -18,7 +19,7 @@ __all__ = ["Runtime", "load_plan"]
 _WHERE = "IRuntime::deserializeCudaEngine"
 
 
-class Runtime(ContextManaged):
+class Runtime(UsesPlugins, ContextManaged):
     """Loads plans."""
 
     def __init__(self, logger: Any) -> None:

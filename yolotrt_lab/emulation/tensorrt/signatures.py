@@ -97,36 +97,48 @@ def checked(
     overloads: Sequence[str],
     types: Mapping[str, type],
     known: Collection[str],
+    static: bool = False,
 ) -> Callable[..., Any]:
     """Return `function` behind the argument check.
 
     Args:
-        function: A method; its first argument is `self`.
+        function: A method, its first argument `self`; a function without one if `static`.
         name: The method's name.
         class_name: The class it belongs to.
         overloads: NVIDIA's signatures.
         types: API classes and enums by name; the classes are filled in later than this is called.
         known: The names of all of them.
+        static: Whether there is no `self`.
     """
     signatures = [parse_signature(text) for text in overloads]
     defaults = [default_values(signature, types) for signature in signatures]
 
-    @functools.wraps(function)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def fit(owner: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         for signature, values in zip(signatures, defaults, strict=True):
             bound = signature.bind(args, kwargs, types)
             if bound is not None:
                 missing = {name: value for name, value in values.items() if name not in bound[1]} if values else {}
                 for parameter in signature.parameters[: len(bound[0])]:
                     missing.pop(parameter.name, None)
-                return function(self, *bound[0], **bound[1], **missing)
-        raise TypeError(_complaint(self, args, kwargs, name, class_name, signatures, known))
+                return bound[0], {**bound[1], **missing}
+        raise TypeError(_complaint(owner, args, kwargs, name, class_name, signatures, known))
 
-    call.__doc__ = describe_call(name, class_name, overloads, function.__doc__ or "", known)
-    call.__qualname__, call.__module__ = f"{class_name}.{name}", _MODULE
+    @functools.wraps(function)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        positional, named = fit((self,), args, kwargs)
+        return function(self, *positional, **named)
+
+    @functools.wraps(function)
+    def call_static(*args: Any, **kwargs: Any) -> Any:
+        positional, named = fit((), args, kwargs)
+        return function(*positional, **named)
+
+    made = call_static if static else call
+    made.__doc__ = describe_call(name, "" if static else class_name, overloads, function.__doc__ or "", known)
+    made.__qualname__, made.__module__ = f"{class_name}.{name}".lstrip("."), _MODULE
     if len(signatures) == 1:
-        call.__signature__ = _python_signature(signatures[0], defaults[0])  # type: ignore[attr-defined]
-    return call
+        made.__signature__ = _python_signature(signatures[0], defaults[0], static=static)  # type: ignore[attr-defined]
+    return made
 
 
 def checked_setter(
@@ -165,10 +177,10 @@ def _value(parameter: Parameter, types: Mapping[str, type]) -> Any:
     return getattr(types[parameter.kind], member.group(1)) if member else ast.literal_eval(text)
 
 
-def _python_signature(signature: Signature, defaults: Mapping[str, Any]) -> inspect.Signature:
+def _python_signature(signature: Signature, defaults: Mapping[str, Any], *, static: bool) -> inspect.Signature:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     empty = inspect.Parameter.empty
-    parameters = [inspect.Parameter("self", kind)]
+    parameters = [] if static else [inspect.Parameter("self", kind)]
     for index, item in enumerate(signature.parameters):
         # NVIDIA has a parameter without default behind ones with; Python cannot say that.
         sayable = all(later.name in defaults for later in signature.parameters[index:])
@@ -188,7 +200,10 @@ def describe_call(name: str, class_name: str, overloads: Sequence[str], document
 
 
 def _with_self(text: str, class_name: str, known: Collection[str]) -> str:
-    inside = _qualified(text, known)[1:]
+    qualified = _qualified(text, known)
+    if not class_name:
+        return qualified
+    inside = qualified[1:]
     return f"(self: {_MODULE}.{class_name}{'' if inside.startswith(')') else ', '}{inside}"
 
 
@@ -199,7 +214,7 @@ def incompatible(name: str, text: str, *given: Any) -> str:
 
 
 def _complaint(
-    self: Any,
+    owner: Sequence[Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     name: str,
@@ -215,8 +230,8 @@ def _complaint(
             text = _qualified(signature.text, known)
             lines.append(f"    {number}. {_MODULE}.{class_name}{text.removesuffix(' -> None')}")
         else:
-            lines.append(f"    {number}. {_with_self(signature.text, class_name, known)}")
-    shown = [repr(value) for value in (args if constructor else (self, *args))]
+            lines.append(f"    {number}. {_with_self(signature.text, class_name if owner else '', known)}")
+    shown = [repr(value) for value in (args if constructor else (*owner, *args))]
     named = "kwargs: " + ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) if kwargs else ""
     invoked = "; ".join(text for text in (", ".join(shown), named) if text)
     return "\n".join([*lines, "", f"Invoked with: {invoked}"])
@@ -249,7 +264,7 @@ def _split(text: str) -> list[str]:
 def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
     kind = parameter.kind
     if value is None:
-        return parameter.name in _NULLABLE or parameter.default == "None" or kind in ("object", "")
+        return parameter.name in _NULLABLE or parameter.default == "None" or kind in ("object", "", "CapsuleType")
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain(value)
@@ -313,7 +328,7 @@ _PLAIN: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: True,
     "": lambda value: True,
     "Buffer": _is_buffer,
-    "CapsuleType": lambda value: True,
+    "CapsuleType": lambda value: type(value).__name__ == "PyCapsule" or hasattr(type(value), "_is_api_class"),
     "Callable": callable,
     "numpy.ndarray": lambda value: type(value).__name__ == "ndarray",
 }

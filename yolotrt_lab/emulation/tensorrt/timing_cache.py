@@ -62,7 +62,7 @@ class TimingCacheKey(ApiObject):
         if text[:2].lower() != "0x":
             raise ValueError("The text should start with prefix `0x` or `0X`.")
         if re.fullmatch("[0-9a-fA-F]+", text[2:]) is None:
-            raise ValueError("The text should have hexadecimal digits after its prefix.")
+            raise ValueError("The text has invalid content.")
         return cls._create(text[2:].lower())
 
     def __str__(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
@@ -34,9 +35,6 @@ class Dims(ApiObject):
     def __len__(self) -> int:
         return len(self._values)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(tuple(self._values))
-
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return tuple(self._values[index])
@@ -46,14 +44,26 @@ class Dims(ApiObject):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
-            self._values[index] = [int(item) for item in value]
+            self._set_several(range(*index.indices(_MAX_DIMS)), [int(item) for item in value])
             return
         if not -len(self._values) <= index < len(self._values):
             raise IndexError("Out of bounds")
         self._values[index] = value
 
+    def _set_several(self, places: range, values: list[int]) -> None:
+        """Set items as NVIDIA's class does: as if there were eight given, those that are missing zero."""
+        if any(place >= len(self._values) for place in places):
+            raise IndexError("Out of bounds")
+        for place, value in zip(places, values + [0] * _MAX_DIMS, strict=False):
+            self._values[place] = value
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, (tuple, list)):
+            if not all(isinstance(item, int) or hasattr(item, "__index__") for item in other):
+                raise RuntimeError(
+                    f"Unable to cast Python instance of type {type(other)} to C++ type '?' "
+                    "(#define PYBIND11_DETAILED_ERROR_MESSAGES or compile in debug mode for details)"
+                )
             return self._values == list(other)
         # NVIDIA's class compares with tuples and lists only.
         raise TypeError(
@@ -124,7 +134,7 @@ class Weights(ApiObject):
     def __init__(self, type: Any = None, ptr: int | None = None, count: int = 0, *, a: Any = None) -> None:
         super().__init__()
         array = type if isinstance(type, np.ndarray) else a
-        self._array = np.ascontiguousarray(array) if array is not None else np.zeros(0, np.float32)
+        self._array = _usable(array) if array is not None else np.zeros(0, np.float32)
         self._address = int(self._array.ctypes.data)
         self._data_type: Any = None if array is not None or type is None else type
         self._count = int(self._array.size)
@@ -154,7 +164,7 @@ class Weights(ApiObject):
         if kind is None:
             return self
         if self._data_type is None:
-            return self._array
+            return self._array.reshape(-1)
         content = self._content()
         return np.frombuffer(content, kind) if content else np.zeros(0, kind)
 
@@ -181,6 +191,20 @@ _NUMPY_TYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8,
 }  # fmt: skip
 _WEIGHT_TYPES = {np.dtype(kind).name: name for name, kind in _NUMPY_TYPES.items()}
+
+
+def _usable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array that weights can be, or complain as NVIDIA's class does."""
+    if array.dtype.name not in _WEIGHT_TYPES:
+        kind = f"{array.dtype.kind}{array.dtype.itemsize * 8}"
+        text = f"[TRT] [E] Could not implicitly convert NumPy data type: {kind} to TensorRT."
+        print(text, file=sys.stderr)
+        raise ValueError(text)
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            "Could not convert non-contiguous NumPy array to Weights. Please use numpy.ascontiguousarray() to fix this."
+        )
+    return array
 
 
 class IHostMemory(ContextManaged, array):  # type: ignore[type-arg]

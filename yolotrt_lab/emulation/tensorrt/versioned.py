@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any, ClassVar
 
-from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.objects import ApiObject, not_overridden
 
 __all__ = ["IGpuAllocator", "IGpuAsyncAllocator", "IVersionedInterface", "InterfaceInfo"]
 
@@ -74,26 +73,26 @@ class IGpuAllocator(IVersionedInterface):
     def allocate(self, size: int, alignment: int, flags: int) -> Any:
         """Return the address of new memory."""
         _deprecated("allocate")
-        _not_overridden("allocate")
+        not_overridden("allocate")
 
     def allocate_async(self, size: int, alignment: int, flags: int, stream: int) -> Any:
         """Return the address of new memory, in the order of a stream."""
-        _not_overridden("allocate")
+        not_overridden("allocate")
 
     def deallocate(self, memory: Any) -> bool:
         """Give memory back."""
         _deprecated("deallocate_async")
-        _not_overridden("deallocate")
+        not_overridden("deallocate")
         return False
 
     def deallocate_async(self, memory: Any, stream: int) -> bool:
         """Give memory back, in the order of a stream."""
-        _not_overridden("deallocate")
+        not_overridden("deallocate")
         return False
 
     def reallocate(self, address: Any, alignment: int, new_size: int) -> Any:
         """Return the address of larger memory with the same content."""
-        _not_overridden("reallocate")
+        not_overridden("reallocate")
 
 
 class IGpuAsyncAllocator(IGpuAllocator):
@@ -105,27 +104,22 @@ class IGpuAsyncAllocator(IGpuAllocator):
     def allocate(self, size: int, alignment: int, flags: int) -> Any:
         """Return the address of new memory."""
         _deprecated("allocate")
-        _not_overridden("allocate_async")
+        not_overridden("allocate_async")
 
     def allocate_async(self, size: int, alignment: int, flags: int, stream: int) -> Any:
         """Return the address of new memory, in the order of a stream."""
-        _not_overridden("allocate_async")
+        not_overridden("allocate_async")
 
     def deallocate(self, memory: Any) -> bool:
         """Give memory back."""
         _deprecated("deallocate_async")
-        _not_overridden("deallocate_async")
+        not_overridden("deallocate_async")
         return False
 
     def deallocate_async(self, memory: Any, stream: int) -> bool:
         """Give memory back, in the order of a stream."""
-        _not_overridden("deallocate_async")
+        not_overridden("deallocate_async")
         return False
-
-
-def _not_overridden(method: str) -> None:
-    text = f"Method: {method} was not overriden. Please provide an implementation for this method."
-    print(text, file=sys.stderr)
 
 
 def _deprecated(successor: str) -> None:

@@ -205,7 +205,7 @@ class TestEditing:
 
     @pytest.mark.parametrize(
         ("text", "message"),
-        [("0x12", "exactly 34 characters"), ("zz" + "0" * 32, "prefix `0x`"), ("0x" + "g" * 32, "hexadecimal")],
+        [("0x12", "exactly 34 characters"), ("zz" + "0" * 32, "prefix `0x`"), ("0x" + "g" * 32, "invalid content")],
     )
     def test_what_is_no_key(self, trt, text, message):
         with pytest.raises(ValueError, match=message):
