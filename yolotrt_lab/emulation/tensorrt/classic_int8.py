@@ -103,7 +103,7 @@ class _Calibration:
         for text in table.warnings:
             self.reporter.warning(f"[emulation] {text}")
         write_calibration_cache(table, cache)
-        call_user(calibrator.write_calibration_cache, cache.read_bytes())
+        call_user(calibrator.write_calibration_cache, memoryview(cache.read_bytes()))
         return table
 
     def _batches(self) -> Iterator[dict[str, Array]]:
