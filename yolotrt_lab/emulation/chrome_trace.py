@@ -47,8 +47,7 @@ def chrome_trace(timeline: ModelledTimeline) -> dict[str, Any]:
             flow += 1
             call = calls[span.cause]
             source = {"pid": _process(call), "tid": threads[call.lane]}
-            middle = call.start_us + call.duration_us / 2
-            events.append({**_FLOW, "ph": "s", "id": flow, "ts": middle, **source})
+            events.append({**_FLOW, "ph": "s", "id": flow, "ts": call.start_us, **source})
             events.append({**_FLOW, "ph": "f", "bp": "e", "id": flow, "ts": span.start_us, **place})
     parameters = {name: value for name, value in asdict(timeline.costs).items() if name != "source"}
     other = {"label": timeline.label, "modelled": True, "source": timeline.costs.source, "parameters": parameters}

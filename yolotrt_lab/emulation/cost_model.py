@@ -33,7 +33,7 @@ class CostModel:
         event_call_us: For recording an event, making a stream wait, and asking whether something is done.
         wait_call_us: For synchronising, besides the waiting.
         inference_call_us: For the call that enqueues an inference, besides its launches.
-        launch_us: For launching one layer of an inference.
+        launch_us: For launching one layer of an inference, while earlier ones may run already.
         graph_launch_us: For launching a CUDA graph, however many layers are in it.
         allocate_us: For taking device memory.
         free_us: For giving it back, besides waiting for the device.

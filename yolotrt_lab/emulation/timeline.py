@@ -6,6 +6,8 @@ order, and what a `CostModel` says about durations, is placed on them as follows
 - The host makes its calls one after the other; each costs it time. Work can start when its call has returned, when all
   it comes after is done, and when its engine is free. Among work that could start, that of the stream with the higher
   priority goes first, then what was ready first.
+- The layers of an inference are launched one by one: the first can start before the last is launched, and none ends
+  before it is launched. A network of many small layers is therefore limited by the host, unless a graph launches it.
 - Asynchronous copies of page-locked memory do not hold up the host. A pageable copy to the device is staged by the
   processor first; if it is large, the host waits until the stream gets there. A pageable copy from the device makes the
   host wait until it has arrived, `async` or not.
@@ -114,8 +116,18 @@ class ModelledTimeline:
 
     def overlap_us(self) -> float:
         """Return how long copies and inferences go on at the same time."""
-        both = _union(span for span in self.spans if span.kind in ("copy", "inference"))
-        return self.busy_us("copy") + self.busy_us("inference") - sum(end - start for start, end in both)
+        copies, inferences = (
+            list(_union(span for span in self.spans if span.kind == kind)) for kind in ("copy", "inference")
+        )
+        total_us, next_one = 0.0, 0
+        for start, end in copies:
+            while next_one < len(inferences) and inferences[next_one][1] <= start:
+                next_one += 1
+            for other in inferences[next_one:]:
+                if other[0] >= end:
+                    break
+                total_us += min(end, other[1]) - max(start, other[0])
+        return total_us
 
 
 def _union(spans: Iterable[Span]) -> Iterator[tuple[float, float]]:
@@ -190,6 +202,7 @@ class _Clock:
         self._hosts: dict[int, _Host] = {}
         self._graphs: defaultdict[int, list[Record]] = defaultdict(list)
         self._issued: dict[int, float] = {}
+        self._launched: dict[int, float] = {}
         self._ends: dict[int, float] = {}
         self._missing: dict[int, int] = {}
         self._followers: defaultdict[int, list[int]] = defaultdict(list)
@@ -283,7 +296,9 @@ class _Clock:
             host.waits_for, host.waiting = record.after if waits else (), record
             host.stages_us = self._costs.staging_us(task)
             return
-        self._issue(record, host.now_us)
+        launching_us = self._costs.launch_us * (task.kernels - 1) if task.kind == "inference" else 0.0
+        self._launched[record.number] = host.now_us
+        self._issue(record, host.now_us - launching_us)
         if _holds_up_host(record):
             host.waits_for, host.waiting = (record.number,), record
 
@@ -325,6 +340,7 @@ class _Clock:
         del self._ready[record.number]
         measured_ms = self._means_ms.get(task.name) if record.measured_ms is None else record.measured_ms
         duration_us = 0.0 if task.direction == "h2h" else self._costs.device_us(task, measured_ms)
+        duration_us = max(duration_us, self._launched.get(record.number, 0.0) - start_us)
         end_us = self._ends[record.number] = start_us + duration_us
         for name in self._engine(record):
             slots = self._engines[name]

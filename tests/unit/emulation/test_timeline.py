@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolotrt_lab.emulation.cost_model import DEFAULT, PRESETS, CostModel
+from yolotrt_lab.emulation.cost_model import DEFAULT, H200, PRESETS, CostModel
 from yolotrt_lab.emulation.streams import Event, Scheduler
 from yolotrt_lab.emulation.timeline import COPY_IN, COPY_OUT, modelled_timeline
 from yolotrt_lab.emulation.trace import Record, Task, record_timeline
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.profiling.reference_gpu import FRAME_BYTES, LOOPS, RESULT_BYTES
 
 MIB = 1 << 20
 COSTS = dataclasses.replace(
@@ -87,7 +88,10 @@ def check(records, timeline):
     waits = {span.record: span for span in timeline.spans if span.kind == "wait"}
     for record in records:
         if record.number in place:
-            assert place[record.number].start_us >= calls[place[record.number].cause].end_us - 1e-6
+            span, call = place[record.number], calls[place[record.number].cause]
+            launching = span.kind == "inference" and span.cause == span.record  # its layers follow one by one
+            assert span.start_us >= (call.start_us if launching else call.end_us) - 1e-6
+            assert span.end_us >= call.end_us - 1e-6
             for earlier in earlier_work(records, record, place):
                 assert place[record.number].start_us >= place[earlier].end_us - 1e-6
         for awaited in record.awaits:
@@ -271,6 +275,17 @@ class TestRules:
         assert [span.duration_us for span in spans(timeline, "call")] == pytest.approx([37] * 3)
         assert [(layer.name, layer.duration_us) for layer in timeline.layers] == [("conv", 1500), ("relu", 500)]
 
+    @pytest.mark.parametrize(
+        ("kernels", "launch_us", "expected_us"), [(1, 3.0, 500), (100, 3.0, 500), (1000, 3.0, 2997)]
+    )
+    def test_layers_are_launched_while_earlier_ones_run(self, kernels, launch_us, expected_us):
+        record = Record(0, "enqueue", task=Task("inference", kernels=kernels), stream=16)
+        costs = dataclasses.replace(COSTS, launch_us=launch_us, inference_call_us=5.0)
+        timeline = modelled_timeline([record], costs)
+        (inference,) = spans(timeline, "inference")
+        assert inference.start_us == pytest.approx(5 + launch_us)
+        assert inference.duration_us == pytest.approx(expected_us)
+
     def test_freeing_waits_for_the_device_but_looks_at_nothing(self):
         program = Program()
         with record_timeline() as recording:
@@ -334,6 +349,30 @@ class TestCosts:
         for direction in ("h2d", "d2h"):
             assert model.device_us(Task("copy", nbytes=10**7, direction=direction), None) == pytest.approx(1010)
         assert model.device_us(Task("copy", nbytes=10**7, direction="d2h", pinned=False), None) == pytest.approx(2010)
+
+
+@pytest.mark.parametrize("measured", LOOPS, ids=lambda loop: f"{loop.name}, {loop.infer_us} us")
+def test_the_preset_comes_near_what_an_h200_took(measured):
+    """Frame loops timed on an H200; the kernel that stood for the engine was launched by itself."""
+    naive, streams = "allocate" in measured.name, 2 if "two streams" in measured.name else 1
+    pinned, frames = "pinned" in measured.name, 100
+    program = Program()
+    with record_timeline() as recording:
+        handles = [program.stream(blocking=False) for _ in range(streams)]
+        for number in range(frames):
+            handle = handles[number % streams]
+            if naive:
+                for nbytes in (FRAME_BYTES, RESULT_BYTES):
+                    recording.memory("allocate", what="device", nbytes=nbytes)
+            if number >= streams:
+                program.scheduler.synchronize_stream(handle)
+            program.copy("h2d", handle, nbytes=FRAME_BYTES, pinned=pinned)
+            program.scheduler.enqueue(handle, lambda: None, Task("inference", context=handle, kernels=1))
+            program.copy("d2h", handle, nbytes=RESULT_BYTES, pinned=pinned)
+        program.scheduler.synchronize_device()
+    costs = dataclasses.replace(H200, inference_ms=measured.infer_us / 1e3)
+    frame_us = modelled_timeline(recording.records, costs).makespan_us / frames
+    assert frame_us == pytest.approx(measured.frame_us, rel=0.15)
 
 
 STEPS = st.tuples(
