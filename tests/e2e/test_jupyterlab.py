@@ -117,19 +117,29 @@ def browser():
 
 
 @pytest.fixture
-def page(browser):
+def pictures(tmp_path):
+    """The folder for screenshots."""
+    folder = Path(os.environ.get("YOLOTRT_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def page(browser, request, pictures):
+    """A page; what it showed last is kept, and what it wrote to its console is printed when the test fails."""
     page = browser.new_page(viewport={"width": 1500, "height": 1000})
     page.set_default_timeout(90_000)
+    page.on("console", lambda message: print(message.type, message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda asked: print("failed:", asked.method, asked.url, asked.failure))
     yield page
+    page.screenshot(path=pictures / f"end-of-{request.node.name}.png")
     page.close()
 
 
 @pytest.fixture
-def screenshot(page, tmp_path):
+def screenshot(page, pictures):
     """Keep what the page shows under a name."""
-    folder = Path(os.environ.get("YOLOTRT_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda name: page.screenshot(path=folder / f"{name}.png")
+    return lambda name: page.screenshot(path=pictures / f"{name}.png")
 
 
 def open_notebook(page, server, path):
@@ -214,7 +224,8 @@ def test_a_student_works_validates_and_hands_in(page, server, course, screenshot
     page.keyboard.press("Control+s")
     page.locator(".jp-Toolbar").get_by_text("Validate", exact=True).click()
     dialog = page.locator(".jp-Dialog")
-    dialog.get_by_text("Validation Results").wait_for(timeout=300_000)
+    dialog.wait_for(timeout=300_000)
+    assert "Validation Results" in dialog.inner_text(), dialog.inner_text()
     assert f'check("{EXERCISE}")' not in dialog.inner_text()
     assert 'check("lab1.' in dialog.inner_text()
     screenshot("05-validated")
