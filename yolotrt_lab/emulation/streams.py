@@ -19,7 +19,7 @@ from yolotrt_lab.emulation.capture import CaptureMode, Captures, Graph, GraphExe
 from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.queues import Event, Operation, Stream
-from yolotrt_lab.emulation.trace import Entry, Task, active, leave, run_for
+from yolotrt_lab.emulation.trace import Entry, Task, active, begin_work, end_work, leave
 
 __all__ = ["GREATEST_PRIORITY", "LEAST_PRIORITY", "Event", "Operation", "Scheduler", "Stream"]
 
@@ -381,7 +381,7 @@ class Scheduler:
         run, stream, end_s = operation.run, operation.stream, operation.ready_s
         operation.drop()
         if run is not None:
-            run_for(operation.entry)
+            begin_work(operation.entry)
             began_s = time.perf_counter()
             try:
                 run()
@@ -391,7 +391,7 @@ class Scheduler:
                 stream.queue.clear()
                 raise
             finally:
-                run_for(None)
+                end_work()
             took_s = time.perf_counter() - began_s
             end_s = self._free_s = max(end_s, self._free_s) + took_s
             if operation.entry is not None:

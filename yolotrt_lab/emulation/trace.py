@@ -29,10 +29,11 @@ __all__ = [
     "Task",
     "TaskKind",
     "active",
+    "begin_work",
+    "end_work",
     "leave",
     "note_layers",
     "record_timeline",
-    "run_for",
 ]
 
 TaskKind = Literal["copy", "memset", "inference", "host function", "free", "event", "wait", "join", "other"]
@@ -159,8 +160,9 @@ class Recording:
         self._note("poll" if polled else "synchronize", what=what, awaits=self._numbers(work))
 
     def memory(self, call: Literal["allocate", "free"], *, what: str = "", nbytes: int = 0) -> None:
-        """Note that memory is taken or given back."""
-        self._note(call, what=what, nbytes=nbytes)
+        """Note that memory is taken or given back by the program; what a stream frees is work of the stream."""
+        if not _State.in_work:
+            self._note(call, what=what, nbytes=nbytes)
 
     def leave(self) -> None:
         """Note that the calling thread goes on with the program; the time until its next call is its own."""
@@ -209,6 +211,7 @@ class _State:
 
     recording: Recording | None = None
     running: Entry | None = None
+    in_work: bool = False
 
 
 def active() -> Recording | None:
@@ -222,9 +225,14 @@ def leave() -> None:
         _State.recording.leave()
 
 
-def run_for(entry: Entry | None) -> None:
-    """Say for which entry work is being run now; None afterwards."""
-    _State.running = entry
+def begin_work(entry: Entry | None) -> None:
+    """Say that work is being run now, and where it is recorded, if it is."""
+    _State.running, _State.in_work = entry, True
+
+
+def end_work() -> None:
+    """Say that the work is done."""
+    _State.running, _State.in_work = None, False
 
 
 def note_layers(times_ms: Sequence[tuple[str, float]]) -> None:
