@@ -265,6 +265,12 @@ class DeviceHeap:
                 return "this device memory was freed before"
         if self.owns(address):
             return "this is inside an allocation, not its start"
+        index = bisect.bisect_right(self._starts, address) - 1
+        if index >= 0:
+            below = self._live[self._starts[index]]
+            beyond = address - below.address - below.nbytes
+            if beyond < _GUARD_BYTES:
+                return f"this is {beyond} bytes behind the end of the {below.nbytes} bytes at {below.address:#x}"
         if self._pinned is not None and self._pinned.holder(address) is not None:
             return "this is page-locked host memory; GPUs can reach it over the bus, the emulation wants a copy"
         return "this is not device memory" + (" (null pointer)" if address == 0 else "")

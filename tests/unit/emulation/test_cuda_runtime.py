@@ -12,6 +12,11 @@ from yolotrt_lab.errors import EmulationError
 DATA = np.arange(8, dtype=np.float32)
 
 
+def pinned8(rt):
+    """Eight bytes of page-locked memory."""
+    return rt.cudaMallocHost(8)[1]
+
+
 @pytest.fixture
 def rt(trt10):
     return importlib.import_module("cuda.bindings.runtime")
@@ -110,6 +115,12 @@ def test_a_bare_pageable_address_is_written_at_once(rt, kind):
         (lambda rt, m: rt.cudaEventRecord(77, 0), "cudaErrorInvalidResourceHandle", "not an event"),
         (lambda rt, m: rt.cudaFreeHost(m), "cudaErrorInvalidValue", "not page-locked"),
         (lambda rt, m: rt.cudaSetDevice(1), "cudaErrorInvalidDevice", ""),
+        (lambda rt, m: rt.cudaMemcpy(m + 4, m, 16, rt.cudaMemcpyKind(3)), "cudaErrorInvalidValue", "overlap"),
+        (lambda rt, m: rt.cudaMemcpy(m, pinned8(rt), 9, rt.cudaMemcpyKind(1)), "cudaErrorInvalidValue", "page-locked"),
+        (lambda rt, m: rt.cudaMemcpy(pinned8(rt), m, 9, rt.cudaMemcpyKind(2)), "cudaErrorInvalidValue", "has 8 there"),
+        (lambda rt, m: rt.cudaMemcpy2D(m, 4, DATA, 8, 8, 2, rt.cudaMemcpyKind(1)), "cudaErrorInvalidPitchValue", "fit"),
+        (lambda rt, m: rt.cudaMemset2D(m, 16, 1, 16, 3), "cudaErrorInvalidValue", "0 bytes behind the end of"),
+        (lambda rt, m: rt.cudaHostUnregister(m), "cudaErrorHostMemoryNotRegistered", "no host memory was registered"),
     ],
 )
 def test_mistakes_are_error_codes_and_are_explained_in_the_log(rt, caplog, mistake, code, explanation):

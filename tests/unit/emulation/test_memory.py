@@ -97,6 +97,8 @@ def test_one_past_the_end_belongs_to_nobody(heap):
     allocation = heap.allocate(16)
     assert heap.owns(allocation.address + 15)
     assert not heap.owns(allocation.address + 16)
+    with pytest.raises(DeviceFault, match=r"this is 3 bytes behind the end of the 16 bytes at 0x"):
+        heap.locate(allocation.address + 19, 1, what="a copy")
 
 
 @pytest.mark.parametrize("position", [-1, 16])
@@ -147,3 +149,37 @@ def test_pinned_memory_is_recognised_by_address():
     assert heap.locate(address, 4) is None
     with pytest.raises(DeviceFault, match="not page-locked"):
         heap.free(address)
+
+
+def test_page_locked_memory_is_told_from_other_host_memory():
+    pinned = PinnedHeap()
+    heap = DeviceHeap(1 << 20, pinned=pinned)
+    host = pinned.allocate(16)
+    with pytest.raises(DeviceFault, match="page-locked host memory"):
+        heap.locate(host.ctypes.data, 4, what="input tensor 'x'")
+    assert pinned.holder(host.ctypes.data + 15) is host
+    assert pinned.holder(host.ctypes.data + 16) is None
+
+
+def test_renewed_memory_is_like_fresh(heap):
+    allocation = heap.allocate(16)
+    allocation.payload[:] = 0
+    allocation.mark_written(0, 16)
+    heap.renew(allocation.address)
+    assert np.isnan(allocation.payload.view(np.float32)).all()
+    assert not allocation.is_written(0, 1)
+
+
+def test_an_allocation_is_released_once(heap):
+    allocation = heap.allocate(16)
+    heap.release(allocation)
+    heap.release(allocation)
+    assert len(heap) == 0
+
+
+def test_living_memory_is_listed_in_the_order_of_addresses(heap):
+    made = [heap.allocate(16) for _ in range(4)]
+    heap.free(made.pop(1).address)
+    assert heap.living() == sorted(made, key=lambda allocation: allocation.address)
+    assert heap.starts_at(made[0].address)
+    assert not heap.starts_at(made[0].address + 1)
