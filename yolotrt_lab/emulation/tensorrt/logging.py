@@ -84,7 +84,7 @@ class IErrorRecorder(ApiObject):
 
 
 class Reporter:
-    """Sends messages to a program's logger, and errors to its error recorder too.
+    """Sends messages to a program's logger, but errors to its error recorder if there is one.
 
     Args:
         api: The namespace of the TensorRT version.
@@ -126,18 +126,19 @@ class Reporter:
         self.say("VERBOSE", text)
 
     def error(self, where: str, text: str, *, code: int, kind: str, recorder_code: str = "INVALID_ARGUMENT") -> None:
-        """Log an error in TensorRT's form.
+        """Report an error in TensorRT's form: to the error recorder if there is one, otherwise to the logger.
 
         Args:
-            where: The C++ function, "IExecutionContext::enqueueV3".
+            where: The C++ function, "IExecutionContext::enqueueV3", or a place in brackets.
             text: What is wrong.
             code: TensorRT's error number.
             kind: TensorRT's name for that number, "API Usage Error".
             recorder_code: The `ErrorCodeTRT` for the error recorder.
         """
-        message = f"{where}: Error Code {code}: {kind} ({text})"
-        self.say("ERROR", message)
-        if self.recorder is not None:
+        message = f"{where}{'' if where.startswith('[') else ':'} Error Code {code}: {kind} ({text})"
+        if self.recorder is None:
+            self.say("ERROR", message)
+        else:
             call_user(self.recorder.report_error, getattr(self.api.ErrorCodeTRT, recorder_code), message)
 
     def usage_error(self, where: str, text: str) -> None:

@@ -26,13 +26,23 @@ __all__ = [
 ]
 
 MAGIC = b"YOLOTRT-EMULATED"
+_REAL_MAGIC = b"ftrt"
 FORMAT = 3
 _PREFIX = struct.Struct("<16sIQQQI")  # magic, format, bytes of head, of model and of blob, CRC-32 of all three
 PREFIX_BYTES = _PREFIX.size
 
 
 class PlanError(Exception):
-    """The bytes are no plan of this emulation; the message is that of TensorRT 10.16 on a GPU."""
+    """The bytes are no plan of this emulation.
+
+    Args:
+        text: The assertion that failed, in the words of TensorRT on a GPU.
+        function: TensorRT's function that finds it, None where that was not observed.
+    """
+
+    def __init__(self, text: str, *, function: str | None = None) -> None:
+        super().__init__(text)
+        self.function = function
 
 
 @dataclass(frozen=True)
@@ -146,25 +156,26 @@ def unpack(data: bytes) -> Plan:
     Raises:
         PlanError: No plan, a truncated or damaged one, or one of another format.
     """
+    if len(data) < _PREFIX.size:
+        raise PlanError("bufferSize >= minBufferSize failed.", function="readHeader")
     if not data.startswith(MAGIC):
         raise PlanError(
-            "Serialization assertion header.magicTag == kEXPECTED_MAGIC_TAG failed.Trying to load an engine created "
-            f"with incompatible serialization version ({_tag(data)} != {_tag(MAGIC)}). Check that the engine was not "
-            "created using safety runtime, same OS was used and version compatibility parameters were set accordingly "
-            "and that it is a TRT engine file."
+            "header.magicTag == kEXPECTED_MAGIC_TAG failed.Trying to load an engine created with incompatible "
+            f"serialization version ({_tag(data)} != {_expected_tag(data)}). Check that the engine was not created "
+            "using safety runtime, same OS was used and version compatibility parameters were set accordingly and that "
+            "it is a TRT engine file.",
+            function="throwUnlessHeaderOk",
         )
-    if len(data) < _PREFIX.size:
-        raise PlanError("Serialization assertion bufferSize >= minBufferSize failed.")
     _, version, head_bytes, model_bytes, blob_bytes, crc = _PREFIX.unpack_from(data)
+    if len(data) != _PREFIX.size + head_bytes + model_bytes + blob_bytes:
+        raise PlanError("plan.header.size == blobSize failed.", function="parsePlan")
     if version != FORMAT:
         raise PlanError(
-            "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. "
+            "stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. "
             f"Note: Current Version: {FORMAT}, Serialized Engine Version: {version}"
         )
-    if len(data) != _PREFIX.size + head_bytes + model_bytes + blob_bytes:
-        raise PlanError("Serialization assertion plan.header.size == blobSize failed.")
     if zlib.crc32(memoryview(data)[_PREFIX.size :]) != crc:
-        raise PlanError("Serialization assertion checksumRead == checksum failed.Checksum does not match")
+        raise PlanError("checksumRead == checksum failed.Checksum does not match")
     model_start = _PREFIX.size + head_bytes
     blob_start = model_start + model_bytes
     head = _head_from_json(json.loads(zlib.decompress(data[_PREFIX.size : model_start])))
@@ -175,6 +186,11 @@ def unpack(data: bytes) -> Plan:
 def _tag(data: bytes) -> int:
     """Return the first four bytes as the number TensorRT shows."""
     return int.from_bytes(data[:4], "little")
+
+
+def _expected_tag(data: bytes) -> int:
+    """Return what TensorRT expects there; for its own plans, which only a GPU can run, what the emulation expects."""
+    return _tag(MAGIC if data.startswith(_REAL_MAGIC) else _REAL_MAGIC)
 
 
 def _head_from_json(content: dict[str, Any]) -> PlanHead:

@@ -8,6 +8,7 @@ from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpack
+from yolotrt_lab.emulation.tensorrt.plan_refusals import refuse_empty_plan, refuse_plan
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
 from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
 from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
@@ -78,13 +79,13 @@ def load_plan(api: Any, reporter: Reporter, data: bytes, *, trusted: bool) -> An
         trusted: Whether the plan may bring its own runtime.
     """
     if not data:
-        reporter.usage_error(_WHERE, "Cannot deserialize with an empty memory buffer.")
+        refuse_empty_plan(api, reporter)
         return None
     reporter.info(f"Loaded engine size: {len(data) >> 20} MiB")
     try:
         plan = unpack(data)
     except PlanError as error:
-        reporter.error(_WHERE, str(error), code=1, kind="Serialization", recorder_code="INTERNAL_ERROR")
+        refuse_plan(api, reporter, error)
         return None
     complaint = _version_complaint(api, plan.head) or _device_complaint(plan.head)
     if complaint is not None:

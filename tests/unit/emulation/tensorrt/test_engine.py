@@ -29,8 +29,8 @@ class TestBadPlans:
 
     @pytest.mark.parametrize(
         ("data", "tag"),
-        [(b"garbage" * 100, 1651663207), (b"ftrt" + bytes(200), 1953657958), (b"\x10", 16)],
-        ids=["garbage", "a real plan", "one byte"],
+        [(b"garbage" * 100, 1651663207), (b"ftrt" + bytes(200), 1953657958)],
+        ids=["garbage", "a real plan"],
     )
     def test_foreign_bytes(self, lab, data, tag):
         self.refused(
@@ -43,7 +43,8 @@ class TestBadPlans:
         )
 
     def test_only_the_first_bytes(self, lab, plan):
-        self.refused(lab, plan[:20], "bufferSize >= minBufferSize")
+        for data in (plan[:20], b"\x10"):
+            self.refused(lab, data, "Error Code 2: Internal Error (Assertion bufferSize >= minBufferSize failed.")
 
     def test_nothing(self, lab):
         self.refused(lab, b"", "Cannot deserialize with an empty memory buffer.")
