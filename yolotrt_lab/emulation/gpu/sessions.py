@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import math
 import threading
 from collections import OrderedDict
@@ -58,7 +61,7 @@ def make_session(
     Raises:
         EmulationError: ONNX Runtime cannot run the model, or not on this device.
     """
-    onnxruntime: Any = require("onnxruntime", purpose="run emulated engines on a GPU")
+    onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -141,12 +144,11 @@ class _StreamSession:
     """A session that works in one stream. Whoever enqueues waits for whoever is enqueuing, not for the device."""
 
     def __init__(self, onnx_bytes: bytes, memory: DeviceMemory, stream_handle: int) -> None:
-        onnxruntime: Any = require("onnxruntime", purpose="run emulated engines on a GPU")
         self._memory = memory
         self._session = make_session(onnx_bytes, memory, stream_handle=stream_handle)
         self._lock = threading.Lock()
         self._bound: tuple[tuple[Place, ...], Any] | None = None
-        self._options = onnxruntime.RunOptions()
+        self._options = _onnxruntime().RunOptions()
         # Return when the work is enqueued, not when it is done.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
@@ -185,6 +187,21 @@ _NUMPY_NAMES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
+
+
+@functools.cache
+def _onnxruntime() -> Any:
+    """Return ONNX Runtime, with the CUDA and cuDNN libraries loaded that came as Python packages, if any did.
+
+    On a GPU it is told to log nothing but what ends the process: real errors are raised, and it would write an error to
+    the terminal for every FP16 convolution that cuDNN's first choice does not fit, before it takes the second.
+    """
+    onnxruntime: Any = require("onnxruntime", purpose="run emulated engines on a GPU")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the session will say more
+            onnxruntime.preload_dlls()
+        onnxruntime.set_default_logger_severity(4)
+    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:

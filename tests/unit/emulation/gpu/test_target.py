@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 
-
 from yolotrt_lab.emulation.gpu.target import GpuTarget
 from yolotrt_lab.emulation.tensorrt.target import use_target
 from yolotrt_lab.errors import EmulationError
