@@ -39,7 +39,7 @@ class Builder(UsesPlugins, ContextManaged):
         return self._reporter.logger
 
     error_recorder = error_recorder()
-    gpu_allocator = gpu_allocator()
+    gpu_allocator = gpu_allocator("Builder")
     max_threads = kept("max_threads", "How many threads the builder may use.", convert=int)
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.tensorrt.builder_flags import check_flag
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.profile import IOptimizationProfile
-from yolotrt_lab.emulation.tensorrt.properties import FlagBits, kept
+from yolotrt_lab.emulation.tensorrt.properties import FlagBits, fixed, kept
 from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
 from yolotrt_lab.errors import EmulationError
 
@@ -34,19 +34,8 @@ def _idle_setting(name: str, default: Any, document: str) -> Any:
     return property(read, write, doc=document)
 
 
-def _fixed_setting(name: str, enum: str, member: str, document: str) -> Any:
-    """Return a property that allows one value only, because any other would change what an engine is."""
-
-    def read(self: IBuilderConfig) -> Any:
-        return getattr(getattr(self._api, enum), member)
-
-    def write(self: IBuilderConfig, value: Any) -> None:
-        if value != read(self):
-            raise EmulationError(
-                f"IBuilderConfig.{name} = {value} is not emulated.", expected=read(self), got=value, fix="Leave it."
-            )
-
-    return property(read, write, doc=document)
+def _fixed(name: str, value: Any, document: str, *, meaning: str = "") -> Any:
+    return fixed("IBuilderConfig", name, value, document, meaning=meaning)
 
 
 class IBuilderConfig(FlagBits, ContextManaged):
@@ -194,21 +183,46 @@ class IBuilderConfig(FlagBits, ContextManaged):
     tiling_optimization_level = _idle_setting(
         "tiling_optimization_level", ("TilingOptimizationLevel", "NONE"), "How hard to search for tilings."
     )
-    engine_capability = _fixed_setting("engine_capability", "EngineCapability", "STANDARD", "The runtime's kind.")
-    default_device_type = _fixed_setting("default_device_type", "DeviceType", "GPU", "Where layers run.")
-    hardware_compatibility_level = _fixed_setting(
-        "hardware_compatibility_level", "HardwareCompatibilityLevel", "NONE", "Which other devices may load the plan."
+    engine_capability = _fixed("engine_capability", ("EngineCapability", "STANDARD"), "The runtime's kind.")
+    default_device_type = _fixed("default_device_type", ("DeviceType", "GPU"), "Where layers run.")
+    hardware_compatibility_level = _fixed(
+        "hardware_compatibility_level",
+        ("HardwareCompatibilityLevel", "NONE"),
+        "Which other devices may load the plan.",
+        meaning="the plan would load on other devices, but OpenVINO's executables are for one instruction set",
     )
-    runtime_platform = _fixed_setting("runtime_platform", "RuntimePlatform", "SAME_AS_BUILD", "Which system loads it.")
+    runtime_platform = _fixed("runtime_platform", ("RuntimePlatform", "SAME_AS_BUILD"), "Which system loads it.")
+    DLA_core = _fixed("DLA_core", -1, "The deep learning accelerator (DLA): none.", meaning="there is no DLA")
+    algorithm_selector = _fixed(
+        "algorithm_selector", None, "Who chooses kernels: OpenVINO.", meaning="the program would choose kernels"
+    )
+    plugins_to_serialize: Any = _fixed("plugins_to_serialize", [], "Plugin libraries that go into the plan: none.")
+    remote_auto_tuning_config = _fixed("remote_auto_tuning_config", "", "Where safety engines are tuned: nowhere.")
+    build_route = _fixed("build_route", "", "Settings of the GPU's compiler: none.")
 
     @property
-    def DLA_core(self) -> int:
-        """The DLA core: none."""
-        return -1
+    def all_build_routes(self) -> str:
+        """The compiler settings there are, as JSON; "", as where TensorRT cannot be tuned."""
+        return ""
 
-    @DLA_core.setter
-    def DLA_core(self, value: int) -> NoReturn:
-        raise EmulationError("A deep learning accelerator (DLA) is not emulated.", fix="Leave DLA_core alone.")
+    def get_device_type(self, layer: Any) -> Any:
+        """Return where a layer runs: on the GPU, as all do."""
+        return self._api.DeviceType.GPU
+
+    def is_device_type_set(self, layer: Any) -> bool:
+        """Return whether a layer was moved: never."""
+        return False
+
+    def set_device_type(self, layer: Any, device_type: Any) -> None:
+        """Refuse to move a layer to a deep learning accelerator."""
+        if device_type != self._api.DeviceType.GPU:
+            raise EmulationError(
+                f"A deep learning accelerator (DLA) is not emulated; {layer.name} runs on the GPU.",
+                fix="Leave the device type alone.",
+            )
+
+    def reset_device_type(self, layer: Any) -> None:
+        """Do nothing: no layer was moved."""
 
     def can_run_on_DLA(self, layer: Any) -> bool:
         """Return whether a layer can run on a DLA: no."""

@@ -10,7 +10,7 @@ from yolotrt_lab.emulation.tensorrt.layers import EngineLayer
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.plan_format import Plan, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape, ShapeRange
-from yolotrt_lab.emulation.tensorrt.properties import error_recorder
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, fixed
 from yolotrt_lab.emulation.tensorrt.serialization import PlanHolder
 from yolotrt_lab.emulation.tensorrt.target import LoadedNetwork
 from yolotrt_lab.errors import EmulationError
@@ -18,6 +18,10 @@ from yolotrt_lab.errors import EmulationError
 __all__ = ["ICudaEngine"]
 
 _WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "INT8", "INT32": "INT32", "INT64": "INT64"}
+
+
+def _budget(name: str) -> Any:
+    return fixed("ICudaEngine", name, 0, "The budget of weight streaming.", meaning="the engine streams no weights")
 
 
 class ICudaEngine(PlanHolder):
@@ -119,7 +123,24 @@ class ICudaEngine(PlanHolder):
 
     @property
     def streamable_weights_size(self) -> int:
-        """How many bytes of weights could be streamed: none."""
+        """How many bytes of weights could be streamed: none, as BuilderFlag.WEIGHT_STREAMING is refused."""
+        return 0
+
+    weight_streaming_budget = _budget("weight_streaming_budget")
+    weight_streaming_budget_v2 = _budget("weight_streaming_budget_v2")
+
+    @property
+    def minimum_weight_streaming_budget(self) -> int:
+        """The least budget of weight streaming."""
+        return 0
+
+    @property
+    def weight_streaming_scratch_memory_size(self) -> int:
+        """How many bytes weight streaming needs besides."""
+        return 0
+
+    def get_weight_streaming_automatic_budget(self) -> int:
+        """Return the budget TensorRT would choose for weight streaming."""
         return 0
 
     @functools.cached_property

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.properties import fixed, kept
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["IOptimizationProfile", "Shape", "ShapeRange", "check_profiles"]
@@ -50,14 +51,8 @@ class IOptimizationProfile(ApiObject):
         """Return the values set for a shape input: none."""
         return []
 
-    @property
-    def extra_memory_target(self) -> float:
-        """How much extra memory kernels may use; without effect here."""
-        return self._extra_memory_target
-
-    @extra_memory_target.setter
-    def extra_memory_target(self, value: float) -> None:
-        self._extra_memory_target = float(value)
+    extra_memory_target = kept("extra_memory_target", "How much extra memory kernels may use; unused.", convert=float)
+    profile_stream = fixed("IOptimizationProfile", "profile_stream", 0, "The stream kernels are timed on: none.")
 
     def __bool__(self) -> bool:
         return all(

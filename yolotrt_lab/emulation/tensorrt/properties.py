@@ -7,7 +7,7 @@ from typing import Any
 
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["FlagBits", "error_recorder", "gpu_allocator", "kept"]
+__all__ = ["FlagBits", "error_recorder", "fixed", "gpu_allocator", "kept"]
 
 
 def kept(name: str, document: str, *, convert: Callable[[Any], Any] | None = None) -> Any:
@@ -53,18 +53,35 @@ class FlagBits:
         return bool(self._flags >> int(flag) & 1)
 
 
-def gpu_allocator() -> Any:
-    """Return the property `gpu_allocator`, which allows the default only."""
+def fixed(owner: str, name: str, value: Any, document: str, *, meaning: str = "") -> Any:
+    """Return a property that allows one value only, because any other would change what an engine is.
+
+    Args:
+        owner: The class that programs see.
+        name: The property's name.
+        value: A plain value, or the names of an enum and its member.
+        document: What the property is.
+        meaning: What another value does on a GPU, as a clause; "" if that goes without saying.
+    """
 
     def read(self: Any) -> Any:
-        return None
+        if isinstance(value, tuple):
+            return getattr(getattr(self._api, value[0]), value[1])
+        return list(value) if isinstance(value, list) else value
 
-    def write(self: Any, value: Any) -> None:
-        if value is not None:
+    def write(self: Any, given: Any) -> None:
+        if given != read(self):
             raise EmulationError(
-                "An IGpuAllocator is not emulated: on a GPU it provides the memory for weights and intermediate "
-                "tensors; OpenVINO keeps these in memory of its own.",
-                fix="Leave gpu_allocator at None.",
+                f"{owner}.{name} = {given} is not emulated{f': {meaning}' if meaning else ''}.",
+                expected=read(self),
+                got=given,
+                fix="Leave it.",
             )
 
-    return property(read, write, doc="Who provides device memory: nobody but the default.")
+    return property(read, write, doc=document)
+
+
+def gpu_allocator(owner: str) -> Any:
+    """Return the property `gpu_allocator`, which allows the default only."""
+    meaning = "an IGpuAllocator provides memory for weights and intermediate tensors, which OpenVINO keeps in its own"
+    return fixed(owner, "gpu_allocator", None, "Who provides device memory: nobody but the default.", meaning=meaning)

@@ -11,7 +11,7 @@ from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpa
 from yolotrt_lab.emulation.tensorrt.plan_refusals import refuse_empty_plan, refuse_plan
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
 from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
-from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, fixed, gpu_allocator, kept
 from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
 
@@ -46,7 +46,7 @@ class Runtime(UsesPlugins, ContextManaged):
         return self._reporter.logger
 
     error_recorder = error_recorder()
-    gpu_allocator = gpu_allocator()
+    gpu_allocator = gpu_allocator("Runtime")
     max_threads = kept("max_threads", "How many threads the runtime may use.", convert=int)
     temporary_directory = kept("temporary_directory", "Where temporary files would go.")
     tempfile_control_flags = kept("tempfile_control_flags", "Which temporary files are allowed, as bits.", convert=int)
@@ -59,14 +59,24 @@ class Runtime(UsesPlugins, ContextManaged):
         """The number of deep learning accelerators: none."""
         return 0
 
-    @property
-    def DLA_core(self) -> int:
-        """The deep learning accelerator to use: none."""
-        return -1
+    DLA_core = fixed("Runtime", "DLA_core", -1, "The deep learning accelerator (DLA) to use: none.")
+    dla_workspace_allocation_strategy = fixed(
+        "Runtime",
+        "dla_workspace_allocation_strategy",
+        ("DLAWorkspaceAllocationStrategy", "DEFAULT"),
+        "How a DLA gets its workspace; there is none.",
+    )
 
-    @DLA_core.setter
-    def DLA_core(self, value: int) -> NoReturn:
-        raise EmulationError("A deep learning accelerator (DLA) is not emulated.", fix="Leave DLA_core alone.")
+    def load_runtime(self, path: str) -> NoReturn:
+        """Refuse: runtimes are NVIDIA's libraries.
+
+        Raises:
+            EmulationError: Always.
+        """
+        raise EmulationError(
+            f"Loading a runtime library ({path}) is not emulated; TensorRT runs plans of its version with it.",
+            fix="Leave BuilderFlag.EXCLUDE_LEAN_RUNTIME away, and the plan brings its runtime.",
+        )
 
 
 def load_plan(api: Any, reporter: Reporter, data: bytes, *, trusted: bool) -> Any:

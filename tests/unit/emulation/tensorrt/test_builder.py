@@ -46,14 +46,45 @@ class TestConfig:
         assert config.progress_monitor is None
         assert lab.log.messages == []
 
-    def test_settings_with_one_value(self, trt, lab):
-        lab.config.engine_capability = trt.EngineCapability.STANDARD
-        with pytest.raises(EmulationError, match="engine_capability"):
-            lab.config.engine_capability = trt.EngineCapability.SAFETY
-        with pytest.raises(EmulationError, match="hardware_compatibility_level"):
-            lab.config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    @pytest.mark.parametrize(
+        ("name", "usual", "other"),
+        [
+            ("engine_capability", ("EngineCapability", "STANDARD"), ("EngineCapability", "SAFETY")),
+            ("default_device_type", ("DeviceType", "GPU"), ("DeviceType", "DLA")),
+            (
+                "hardware_compatibility_level",
+                ("HardwareCompatibilityLevel", "NONE"),
+                ("HardwareCompatibilityLevel", "AMPERE_PLUS"),
+            ),
+            ("runtime_platform", ("RuntimePlatform", "SAME_AS_BUILD"), ("RuntimePlatform", "WINDOWS_AMD64")),
+            ("DLA_core", -1, 0),
+            ("plugins_to_serialize", [], ["libmine.so"]),
+            ("remote_auto_tuning_config", "", "ssh://orin"),
+            ("build_route", "", "-conv_use_long_w=off"),
+        ],
+    )
+    def test_settings_with_one_value(self, trt, lab, name, usual, other):
+        if name == "build_route" and trt.__version__.startswith("10."):
+            assert not hasattr(lab.config, name)
+            return
+        usual, other = (
+            getattr(getattr(trt, value[0]), value[1]) if isinstance(value, tuple) else value for value in (usual, other)
+        )
+        assert getattr(lab.config, name) == usual
+        setattr(lab.config, name, usual)
+        with pytest.raises(EmulationError, match=rf"IBuilderConfig\.{name} = .* is not emulated"):
+            setattr(lab.config, name, other)
+        assert getattr(lab.config, name) == usual
+
+    def test_devices_of_layers(self, trt, lab, model):
+        layer = lab.network(model()).get_layer(0)
+        assert lab.config.get_device_type(layer) == trt.DeviceType.GPU
+        lab.config.set_device_type(layer, trt.DeviceType.GPU)
+        assert not lab.config.is_device_type_set(layer)
+        lab.config.reset_device_type(layer)
+        assert not lab.config.can_run_on_DLA(layer)
         with pytest.raises(EmulationError, match="DLA"):
-            lab.config.DLA_core = 0
+            lab.config.set_device_type(layer, trt.DeviceType.DLA)
 
     def test_reset(self, trt, lab):
         lab.config.set_flag(trt.BuilderFlag.DEBUG)

@@ -166,6 +166,17 @@ class TestSettings:
         assert engine.create_execution_context(config) is not None
         assert "Allocation strategies have no effect" in lab.log.messages[0][1]
 
+    def test_no_weights_are_streamed(self, trt, lab, plan):
+        engine = lab.load(plan)
+        assert engine.streamable_weights_size == engine.weight_streaming_budget_v2 == 0
+        assert engine.get_weight_streaming_automatic_budget() == engine.weight_streaming_scratch_memory_size == 0
+        with pytest.raises(EmulationError, match="the engine streams no weights"):
+            engine.weight_streaming_budget_v2 = 1 << 20
+
+    def test_runtimes_cannot_be_loaded(self, trt, lab):
+        with pytest.raises(EmulationError, match=r"Loading a runtime library \(libnvinfer_lean\.so\)"):
+            trt.Runtime(lab.log).load_runtime("libnvinfer_lean.so")
+
     def test_no_values_of_shape_inputs(self, lab, plan):
         with pytest.raises(RuntimeError, match="does not correspond to an input shape tensor"):
             lab.load(plan).get_tensor_profile_values(0, "images")
@@ -179,7 +190,7 @@ class TestSettings:
         subject = lab.builder if owner == "builder" else trt.Runtime(lab.log)
         assert subject.gpu_allocator is None
         subject.gpu_allocator = None
-        with pytest.raises(EmulationError, match="IGpuAllocator is not emulated"):
+        with pytest.raises(EmulationError, match="an IGpuAllocator provides memory"):
             subject.gpu_allocator = Allocator()
 
 
