@@ -108,7 +108,6 @@ INTERFACES = (
 
 def run(module: Any) -> dict[str, str]:
     """Return the outcome of every probe: its value, or the exception's type and text, and what it printed."""
-    warnings.simplefilter("always")
     found = {name: outcome(lambda probe=probe: probe(module)) for name, probe in PROBES.items()}
     found |= expressions(module)
     for name in INTERFACES:
@@ -154,12 +153,14 @@ def argument(module: Any, kind: str) -> Any:
 
 def outcome(probe: Callable[[], Any]) -> str:
     """Return what a probe came to."""
-    with captured() as printed:
+    with captured() as printed, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         try:
             text = repr(probe())
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-    return tidy(" | ".join([text, *printed()]))
+    said = [f"{item.category.__name__} {item.message}" for item in warned]
+    return tidy(" | ".join([text, *printed(), *said]))
 
 
 @contextlib.contextmanager
@@ -180,7 +181,7 @@ def captured() -> Iterator[Callable[[], list[str]]]:
                 os.dup2(old, descriptor)
                 os.close(old)
             file.seek(0)
-            lines += [line for line in file.read().decode().splitlines() if "behaviour_" not in line]
+            lines += file.read().decode().splitlines()
 
 
 def tidy(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -84,8 +83,6 @@ class IInt8Calibrator(ApiObject):
 
     def get_batch_size(self) -> int:
         """Return the batch size."""
-        text = "Use Implicit batch dimensions support has been removed instead."
-        warnings.warn(text, DeprecationWarning, stacklevel=3)  # past this and the argument check
         pure_virtual("Derived", "get_batch_size")
         return -1
 

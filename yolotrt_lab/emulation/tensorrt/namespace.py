@@ -12,11 +12,12 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from types import FunctionType, ModuleType
 from typing import Any
 
+from yolotrt_lab.emulation.tensorrt.deprecations import deprecated_member
 from yolotrt_lab.emulation.tensorrt.enums import ApiEnum, make_enum
 from yolotrt_lab.emulation.tensorrt.functions import leaked_names, module_functions
 from yolotrt_lab.emulation.tensorrt.implementations import IMPLEMENTATIONS
@@ -154,7 +155,18 @@ class Api:
             known = member in methods or member in properties
             if not member.startswith("_") and not known and not hasattr(object, member):
                 members[member] = Hidden(name, member)
+        lineage = [name, *self._ancestors(name)]
+        for member in {*methods, *properties}:
+            found = members.get(member, inspect.getattr_static(implementation, member, None))
+            if not isinstance(found, (Unemulated, Hidden)):
+                warned = deprecated_member(lineage, member, found, major=self.major)
+                members.update({member: warned} if warned is not found else {})
         return members
+
+    def _ancestors(self, name: str) -> Iterator[str]:
+        for base in self.vendor["classes"][name]["bases"]:
+            yield base
+            yield from self._ancestors(base)
 
     def _settable(self, found: property, text: str) -> property:
         """Return a property whose setter checks; without a text it is settable in another version only."""
