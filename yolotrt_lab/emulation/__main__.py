@@ -10,8 +10,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from yolotrt_lab.emulation import spawning
+from yolotrt_lab.emulation.chrome_trace import tracing_to
 from yolotrt_lab.emulation.program import Program, code_program, find_program, module_program, run
 from yolotrt_lab.engines import platform
 from yolotrt_lab.errors import LabError
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str]) -> None:
         )
     else:
         spawning.emulate_in_children()
-    run(program, program_arguments)
+    with tracing_to(options.trace):
+        run(program, program_arguments)
     sys.exit(0)
 
 
@@ -76,13 +79,17 @@ def _program(rest: Sequence[str]) -> tuple[Program, Sequence[str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m yolotrt_lab.emulation",
-        usage="%(prog)s [--api {10,11}] [--report-leaks] (script.py | command | -m module | -c text) ...",
+        usage="%(prog)s [--api {10,11}] [--trace FILE] [--report-leaks] "
+        "(script.py | command | -m module | -c text) ...",
         description="Run a program that uses TensorRT, PyCUDA or cuda-python on a machine without a GPU.",
         epilog="Environment: YOLOTRT_PLATFORM, YOLOTRT_TRT_API, YOLOTRT_EMULATION_THREADS, "
         "YOLOTRT_EMULATED_MEMORY_MIB, YOLOTRT_REPORT_LEAKS; see yolotrt_lab/emulation/README.md.",
         allow_abbrev=False,
     )
     parser.add_argument("--api", choices=("10", "11"), help="the TensorRT version to emulate (10, or YOLOTRT_TRT_API)")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write a modelled timeline for ui.perfetto.dev or chrome://tracing"
+    )
     parser.add_argument("--report-leaks", action="store_true", help="at exit, list device memory that was never freed")
     return parser
 

@@ -6,15 +6,18 @@ start and a duration in microseconds, and flow events draw arrows, here from the
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yolotrt_lab.emulation.timeline import ModelledTimeline, Span
-from yolotrt_lab.emulation.trace import Record
+from yolotrt_lab.emulation.timeline import ModelledTimeline, Span, modelled_timeline
+from yolotrt_lab.emulation.trace import Record, record_timeline
 from yolotrt_lab.files import write_json
 
-__all__ = ["chrome_trace", "write_chrome_trace"]
+__all__ = ["chrome_trace", "tracing_to", "write_chrome_trace"]
 
 _HOST, _DEVICE = 1, 2
 _FLOW = {"name": "enqueued", "cat": "enqueue"}
@@ -31,6 +34,32 @@ def write_chrome_trace(path: Path, timeline: ModelledTimeline) -> None:
         OutputError: The file cannot be written.
     """
     write_json(path, chrome_trace(timeline))
+
+
+@contextlib.contextmanager
+def tracing_to(path: Path | None) -> Iterator[None]:
+    """Write what the block asks of the emulated device, also if it fails; None writes nothing.
+
+    Args:
+        path: The .json file to write.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    path = path.absolute()  # the program may go elsewhere
+    with record_timeline() as recording:
+        try:
+            yield
+        finally:
+            if recording.records:
+                timeline = modelled_timeline(recording.records)
+                write_chrome_trace(path, timeline)
+                print(f"{path}: {timeline.label}. Open it in ui.perfetto.dev or chrome://tracing.", file=sys.stderr)
+            else:
+                print(f"{path} is not written: nothing was asked of an emulated device.", file=sys.stderr)
 
 
 def chrome_trace(timeline: ModelledTimeline) -> dict[str, Any]:

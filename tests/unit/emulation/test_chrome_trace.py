@@ -1,6 +1,9 @@
 """The export, against the Trace Event Format as its document describes it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -103,6 +106,47 @@ def test_layers_lie_inside_their_inference():
         assert by_name[name]["tid"] == outer["tid"]
         assert outer["ts"] <= by_name[name]["ts"]
         assert by_name[name]["ts"] + by_name[name]["dur"] <= outer["ts"] + outer["dur"] + 1e-6
+
+
+PROGRAM = """
+import os, sys
+from cuda.bindings import runtime as rt
+memory = rt.cudaMalloc(64)[1]
+rt.cudaMemsetAsync(memory, 0, 64, 0)
+rt.cudaDeviceSynchronize()
+os.chdir("/")
+sys.exit(int(sys.argv[1]))
+"""
+
+
+class TestTheScriptRunner:
+    """`python -m yolotrt_lab.emulation --trace FILE script.py`"""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        def run(text, *arguments):
+            (tmp_path / "program.py").write_text(text)
+            command = [sys.executable, "-m", "yolotrt_lab.emulation", "--trace", "trace.json", "program.py", *arguments]
+            environment = {**os.environ, "YOLOTRT_PLATFORM": "emulated"}
+            return subprocess.run(
+                command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
+
+        return run
+
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_it_writes_a_trace_however_the_program_ends(self, run, tmp_path, code):
+        done = run(PROGRAM, str(code))
+        assert done.returncode == code
+        assert "Modelled, not measured" in done.stderr
+        trace = json.loads((tmp_path / "trace.json").read_text())
+        validate(trace)
+        names = [event["name"] for event in trace["traceEvents"] if event["ph"] == "X"]
+        assert names == ["allocate device", "memset", "synchronize device", "memset", "wait"]
+
+    def test_it_says_when_there_is_nothing_to_write(self, run, tmp_path):
+        assert "nothing was asked of an emulated device" in run("print()").stderr
+        assert not (tmp_path / "trace.json").exists()
 
 
 def test_nothing_is_a_valid_trace_too(tmp_path):
