@@ -38,7 +38,7 @@ class Diagnosis:
 def diagnose(facts: Facts) -> Diagnosis:
     """Judge a machine by its facts."""
     findings = (*machine_findings(facts), *package_findings(facts), *gpu_findings(facts))
-    real = real_tensorrt_works(facts) and facts.platform_override != "emulated"
+    real = real_tensorrt_works(facts) and facts.platform_override not in ("emulated", "emulated-on-gpu")
     failed = [finding.name for finding in findings if finding.status is Status.FAIL]
     summary = _real(facts) if real else _emulated(facts)
     if failed:
@@ -51,6 +51,11 @@ def _real(facts: Facts) -> str:
 
 
 def _emulated(facts: Facts) -> str:
+    if facts.platform_override == "emulated-on-gpu" and facts.gpus:
+        return (
+            f"Labs will use the TensorRT emulation on {facts.gpus[0].name}: INT8 runs as FP32, layers are not timed. "
+            "Timings are the GPU's, but not TensorRT's."
+        )
     precisions = facts.value("openvino", "capabilities") or ()
     half = "FP16" if "FP16" in precisions else "BF16" if "BF16" in precisions else "FP32"
     int8 = "INT8 runs on VNNI" if int8_is_fast(facts) else "INT8 runs without VNNI, so not faster than FP32"

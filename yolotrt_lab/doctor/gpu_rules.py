@@ -37,12 +37,19 @@ def gpu_findings(facts: Facts) -> Iterator[Finding]:
 
 
 def _all(facts: Facts) -> Iterator[Finding]:
-    if facts.platform_override not in (None, "real", "emulated"):
+    if facts.platform_override not in (None, "real", "emulated", "emulated-on-gpu"):
         yield fail(
             "YOLOTRT_PLATFORM",
             facts.platform_override or "",
-            'It must be "real" or "emulated".',
+            'It must be "real", "emulated" or "emulated-on-gpu".',
             "unset YOLOTRT_PLATFORM",
+        )
+    if facts.platform_override == "emulated-on-gpu" and (missing := _missing_on_gpu(facts)):
+        yield fail(
+            "YOLOTRT_PLATFORM",
+            "emulated-on-gpu",
+            f"The emulation on a GPU lacks {' and '.join(missing)}.",
+            "unset YOLOTRT_PLATFORM, or pip install onnxruntime-gpu cuda-python",
         )
     if not facts.gpus:
         yield _no_gpu(facts)
@@ -55,6 +62,17 @@ def _all(facts: Facts) -> Iterator[Finding]:
     yield _pycuda(facts)
     yield _cuda_python(facts)
     yield from _onnxruntime(facts)
+
+
+def _missing_on_gpu(facts: Facts) -> list[str]:
+    """Return what the emulation on a GPU needs and does not find."""
+    providers = facts.value("onnxruntime", "providers") or ()
+    there = {
+        "an NVIDIA GPU": bool(facts.gpus),
+        "onnxruntime-gpu": "CUDAExecutionProvider" in providers,
+        "cuda-python or PyCUDA": facts.works("cuda") or facts.works("pycuda"),
+    }
+    return [name for name, found in there.items() if not found]
 
 
 def _no_gpu(facts: Facts) -> Finding:

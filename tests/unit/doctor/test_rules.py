@@ -327,6 +327,34 @@ class TestOverride:
     def test_emulated_on_a_gpu(self, workstation):
         assert diagnose(replace(workstation, platform_override="emulated")).platform == "emulated"
 
+    def test_emulated_on_a_gpu_without_tensorrt(self, workstation):
+        facts = replace(with_probe(workstation, "tensorrt", None), platform_override="emulated-on-gpu")
+        found = diagnose(facts)
+        assert (found.platform, found.exit_code) == ("emulated", 0)
+        assert "TensorRT emulation on NVIDIA H200" in found.summary
+        assert diagnose(replace(workstation, platform_override="emulated-on-gpu")).platform == "emulated"
+        assert "YOLOTRT_PLATFORM" not in complaints(facts)
+
+    @pytest.mark.parametrize(
+        ("change", "missing"),
+        [
+            ({"gpus": ()}, "an NVIDIA GPU"),
+            ({"onnxruntime": Probe({"version": "1.31.1", "providers": ["CPUExecutionProvider"]})}, "onnxruntime-gpu"),
+            ({"cuda": None, "pycuda": None}, "cuda-python or PyCUDA"),
+        ],
+    )
+    def test_emulated_on_a_gpu_with_something_missing(self, workstation, change, missing):
+        facts = replace(workstation, platform_override="emulated-on-gpu", gpus=change.pop("gpus", workstation.gpus))
+        for module, probe in change.items():
+            facts = with_probe(facts, module, probe)
+        found = finding(facts, "YOLOTRT_PLATFORM")
+        assert (found.status, missing in found.meaning) == (Status.FAIL, True)
+        assert "YOLOTRT_PLATFORM" not in complaints(replace(facts, platform_override="emulated"))
+
+    def test_one_of_the_cuda_modules_is_enough(self, workstation):
+        facts = replace(with_probe(workstation, "pycuda", None), platform_override="emulated-on-gpu")
+        assert "YOLOTRT_PLATFORM" not in complaints(facts)
+
     def test_another_word(self, laptop):
         found = finding(replace(laptop, platform_override="gpu"), "YOLOTRT_PLATFORM")
         assert (found.status, found.fix) == (Status.FAIL, "unset YOLOTRT_PLATFORM")

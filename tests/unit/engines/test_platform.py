@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import sys
 
 import pytest
@@ -88,6 +89,83 @@ def test_the_real_thing_demanded_in_vain(monkeypatch, gpu):
     assert "YOLOTRT_PLATFORM=real" in text
     assert "libcuda.so.1" in text
     assert "pip install 'yolotrt-lab[gpu]'" in text
+
+
+class TestOnAGpu:
+    """TensorRT emulated on a GPU's own memory; `tests/unit/emulation/gpu` runs engines that way."""
+
+    @pytest.fixture
+    def everything(self, monkeypatch, gpu):
+        """A machine with a GPU, ONNX Runtime for it, and CUDA's Python modules; functions take parts away."""
+        monkeypatch.setenv("YOLOTRT_PLATFORM", "emulated-on-gpu")
+        monkeypatch.setattr(platform, "_announced", False)
+        gpu(there=True)
+        monkeypatch.delitem(sys.modules, "tensorrt")
+        onnxruntime = importlib.import_module("onnxruntime")
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+        monkeypatch.setattr(platform, "_is_installed", lambda module: module == "pycuda.driver")
+        monkeypatch.setattr(modules, "CudaMemory", lambda: None)
+        return gpu, onnxruntime
+
+    @pytest.mark.parametrize("api", [10, 11])
+    def test_tensorrt_alone_is_emulated(self, monkeypatch, everything, api, capsys):
+        monkeypatch.setenv("YOLOTRT_TRT_API", str(api))
+        found = activate()
+        assert (found.kind, found.api_major, found.memory) == ("emulated", api, 80 << 30)
+        assert found.device_name == "NVIDIA Test GPU, emulated TensorRT by ONNX Runtime CUDA"
+        assert found.trt is importlib.import_module("tensorrt")
+        names = ("tensorrt", "pycuda.driver", "cuda.bindings.runtime")
+        specs = [importlib.util.find_spec(name) if _is_there(name) else None for name in names]
+        assert [spec is not None and spec.origin == _ORIGIN for spec in specs] == [True, False, False]
+        assert activate() is found
+        said = capsys.readouterr().err
+        assert "emulated TensorRT by ONNX Runtime CUDA" in said
+        assert "but not TensorRT's" in said
+
+    def test_to_and_fro(self, monkeypatch, everything):
+        on_gpu = activate()
+        monkeypatch.setenv("YOLOTRT_PLATFORM", "emulated")
+        assert "OpenVINO" in activate().device_name
+        assert importlib.import_module("pycuda.driver").__spec__.origin == _ORIGIN
+        monkeypatch.setenv("YOLOTRT_PLATFORM", "emulated-on-gpu")
+        assert activate().device_name == on_gpu.device_name
+        assert "pycuda.driver" not in sys.modules
+
+    @pytest.mark.parametrize("lacking", ["a GPU", "ONNX Runtime for CUDA", "CUDA's modules"])
+    def test_something_is_missing(self, monkeypatch, everything, lacking):
+        gpu, onnxruntime = everything
+        if lacking == "a GPU":
+            gpu(there=False)
+        elif lacking == "ONNX Runtime for CUDA":
+            monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        else:
+            monkeypatch.setattr(platform, "_is_installed", lambda module: False)
+        with pytest.raises(MissingDependencyError, match="emulated-on-gpu"):
+            activate()
+        assert modules.active_api() is None
+
+    def test_the_emulation_on_the_processor_mentions_it(self, monkeypatch, everything, capsys):
+        monkeypatch.delenv("YOLOTRT_PLATFORM")
+        real = importlib.import_module
+        monkeypatch.setattr(platform.importlib, "import_module", lambda name: _without_cuda_python(real, name))
+        assert activate().kind == "emulated"
+        assert "YOLOTRT_PLATFORM=emulated-on-gpu emulates it on NVIDIA Test GPU." in capsys.readouterr().err
+
+
+_ORIGIN = "yolotrt_lab.emulation"
+
+
+def _is_there(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def _without_cuda_python(import_module, name):
+    if name == "cuda.bindings.runtime":
+        raise ImportError(name)
+    return import_module(name)
 
 
 def test_a_driver_that_fails_is_no_gpu(monkeypatch):
