@@ -59,12 +59,13 @@ def error_texts(runtime: types.ModuleType) -> dict[str, str]:
 
 if __name__ == "__main__":
     import cuda.bindings
-    from cuda.bindings import driver, runtime
+    from cuda.bindings import driver, nvrtc, runtime
 
     description = {
         "version": cuda.bindings.__version__,
         "runtime": describe(runtime),
         "driver": describe(driver),
+        "nvrtc": describe(nvrtc),
         "error_texts": error_texts(runtime),
     }
     print(json.dumps(description, indent=1))

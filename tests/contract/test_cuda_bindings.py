@@ -50,7 +50,7 @@ def real_description() -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("part", ["version", "runtime", "driver", "error_texts"])
+@pytest.mark.parametrize("part", ["version", "runtime", "driver", "nvrtc", "error_texts"])
 def test_the_stored_description_is_the_packages(part):
     """To take over a new version: write what `describe_cuda.py` prints into `vendor_api`, and read the difference."""
     assert described.bindings()[part] == real_description()[part]

@@ -1,5 +1,6 @@
 """The emulated cuda.bindings.runtime: tuples with an error code first, and names and numbers of the real one."""
 
+import ctypes
 import importlib
 import logging
 
@@ -216,3 +217,52 @@ def test_the_driver_interface(trt10):
     assert driver.cuCtxDestroy(context) == (success,)
     with pytest.raises(EmulationError, match="cuLaunchKernel is not emulated"):
         _ = driver.cuLaunchKernel
+
+
+def test_a_host_function_runs_when_the_stream_gets_there(rt):
+    stream, called = value(rt.cudaStreamCreate()), []
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(called.append)
+    handle = rt.cudaHostFn_t(_ptr=ctypes.addressof(function))
+    value(rt.cudaLaunchHostFunc(stream, handle, 7))
+    assert called == []
+    value(rt.cudaStreamSynchronize(stream))
+    assert called == [7]
+
+
+def test_handles_are_kept_where_they_say(rt):
+    stream = rt.cudaStream_t(5)
+    assert ctypes.c_uint64.from_address(stream.getPtr()).value == 5
+    assert rt.cudaStream_t(_ptr=stream.getPtr()) == stream
+    assert stream.__cuda_stream__() == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "what"),
+    [
+        ("runtime", "cudaMallocManaged", "memory that migrates"),
+        ("runtime", "cudaIpcGetMemHandle", "another process"),
+        ("driver", "cuModuleLoadData", "loads or runs code compiled for a GPU"),
+        ("driver", "cuLaunchKernel", "loads or runs code compiled for a GPU"),
+        ("nvrtc", "nvrtcCompileProgram", "compiles and runs CUDA code"),
+    ],
+)
+def test_gpu_code_and_the_like_are_refused(trt10, module, name, what):
+    with pytest.raises(EmulationError, match=rf"{name} is not emulated.*{what}"):
+        getattr(importlib.import_module(f"cuda.bindings.{module}"), name)
+
+
+def test_errors_of_the_compiler_can_be_told_from_others(trt10):
+    nvrtc = importlib.import_module("cuda.bindings.nvrtc")
+    assert nvrtc.nvrtcResult.NVRTC_ERROR_COMPILATION == 6
+    assert not isinstance(importlib.import_module("cuda.cudart").cudaError_t.cudaSuccess, nvrtc.nvrtcResult)
+
+
+def test_rows_with_gaps_are_copied_and_filled(rt, kind):
+    _, memory, pitch = rt.cudaMallocPitch(6, 3)
+    rows, back = np.arange(18, dtype=np.uint8).reshape(3, 6), np.zeros((3, 6), np.uint8)
+    value(rt.cudaMemcpy2D(memory, pitch, rows, 6, 6, 3, kind.cudaMemcpyHostToDevice))
+    value(rt.cudaMemset2D(memory + pitch, pitch, 9, 2, 1))
+    value(rt.cudaMemcpy2D(back, 6, memory, pitch, 6, 3, kind.cudaMemcpyDeviceToHost))
+    rows[1, :2] = 9
+    assert np.array_equal(back, rows)
+    value(rt.cudaFree(memory))

@@ -7,6 +7,7 @@ Enumerations, handles and structures are built from them here, so they are compl
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 from enum import IntEnum, IntFlag
@@ -50,16 +51,25 @@ class CudaEnum(IntEnum):
 
 
 class Handle:
-    """An opaque handle that knows its integer."""
+    """An opaque handle that knows its integer.
+
+    Args:
+        init_value: The integer.
+        _ptr: Where the integer is, for a handle in somebody else's memory.
+    """
 
     _shown_as = "Handle"
 
     def __init__(self, init_value: Any = 0, _ptr: int = 0) -> None:
-        self._value = int(init_value)
+        self._kept = ctypes.c_uint64.from_address(_ptr) if _ptr else ctypes.c_uint64(int(init_value))
+
+    @property
+    def _value(self) -> int:
+        return self._kept.value
 
     def getPtr(self) -> int:
-        """Return where the handle's integer is kept; here, the address of the object that keeps it."""
-        return id(self)
+        """Return where the integer is kept."""
+        return ctypes.addressof(self._kept)
 
     def __int__(self) -> int:
         return self._value
@@ -103,7 +113,8 @@ def types(module: str) -> dict[str, Any]:
     """Return every enumeration, handle, structure and constant of `cuda.bindings.<module>` by name.
 
     Args:
-        module: "driver" or "runtime"; the runtime's handles are subclasses of the driver's, as in the real package.
+        module: "driver", "runtime" or "nvrtc"; the runtime's handles are subclasses of the driver's, as in the real
+            package.
     """
     described, make_enum = bindings()[module], cast("Any", CudaEnum)
     found: dict[str, Any] = dict(types("driver")) if module == "runtime" else {}

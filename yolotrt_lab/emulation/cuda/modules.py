@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from yolotrt_lab.emulation.cuda import driver, pycuda_arrays, pycuda_driver, pycuda_tools, runtime
+from yolotrt_lab.emulation.cuda.described import types
 from yolotrt_lab.emulation.cuda.pycuda_core import Error
 from yolotrt_lab.emulation.distributions import CUDA_VERSION, PYCUDA_VERSION
 from yolotrt_lab.emulation.leaks import report_at_exit
@@ -40,6 +40,7 @@ def cuda_fillers() -> dict[str, Filler]:
         # The names cuda-python had before version 12.6.
         "cuda.cudart": _copier(runtime),
         "cuda.cuda": _copier(driver),
+        "cuda.bindings.nvrtc": _fill_nvrtc,
         "cuda.nvrtc": _fill_nvrtc,
     }
     return fillers | {f"pycuda.{name}": _refuse_kernels for name in _UNEMULATED_PYCUDA}
@@ -47,7 +48,7 @@ def cuda_fillers() -> dict[str, Filler]:
 
 def cuda_package_fillers() -> dict[str, Filler]:
     """Return the packages around the modules, for where NVIDIA's are not installed."""
-    return {"cuda": _fill_package, "cuda.bindings": _fill_package, "cuda.bindings.nvrtc": _refuse_kernels}
+    return {"cuda": _fill_package, "cuda.bindings": _fill_package}
 
 
 def _copier(source: ModuleType) -> Filler:
@@ -109,10 +110,6 @@ def _refuse_kernels(module: ModuleType) -> None:
 
 
 def _fill_nvrtc(module: ModuleType) -> None:
-    """NVIDIA's compiler needs no GPU: where it is installed it is left alone; loading what it makes is refused."""
-    try:
-        real = importlib.import_module("cuda.bindings.nvrtc")
-    except ImportError:
-        _refuse_kernels(module)
-        return
-    vars(module).update({name: value for name, value in vars(real).items() if not name.startswith("__")})
+    """The compiler's types, for programs that tell its errors from others; compiling is refused."""
+    vars(module).update(types("nvrtc"))
+    _refuse_kernels(module)
