@@ -486,6 +486,22 @@ class TestEngines:
         _, context, *_, graph, _ = captured
         assert value_pair(cudart.cudaGraphGetNodes(graph))[1] == context.engine.num_layers + 2
 
+    def test_a_spoilt_capture_takes_no_inference(self, captured, cudart, log):
+        context, stream = captured[1], captured[4]
+        value(cudart.cudaStreamBeginCapture(stream, 0))
+        cudart.cudaStreamSynchronize(stream)
+        assert not context.execute_async_v3(int(stream))
+        assert "operation failed due to a previous error during capture" in log.errors
+        assert int(cudart.cudaStreamEndCapture(stream)[0]) == 901
+
+    def test_synchronous_inference_is_no_part_of_a_capture(self, captured, cudart, log):
+        context, stream = captured[1], captured[4]
+        addresses = [context.get_tensor_address(name) for name in ("images", "output0")]
+        value(cudart.cudaStreamBeginCapture(stream, 2))
+        assert not context.execute_v2(addresses)
+        assert "would make the legacy stream depend on a capturing blocking stream" in log.errors
+        assert int(cudart.cudaStreamEndCapture(stream)[0]) == 901
+
     def test_counters_and_timeline_see_one_call_and_one_inference(self, captured, cudart):
         stream, launchable = captured[4], captured[6]
         with record_timeline() as recording, count_work() as measured:

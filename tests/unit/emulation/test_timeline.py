@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolotrt_lab.emulation.capture import GraphExec
 from yolotrt_lab.emulation.cost_model import DEFAULT, H200, PRESETS, CostModel
 from yolotrt_lab.emulation.streams import Event, Scheduler
 from yolotrt_lab.emulation.timeline import COPY_IN, COPY_OUT, modelled_timeline
@@ -40,6 +41,21 @@ class Program:
 
     def infer(self, stream, *, context=0, name="engine"):
         self.scheduler.enqueue(stream, lambda: None, Task("inference", name=name, context=context, kernels=50))
+
+    def forked_graph(self):
+        """Capture a copy in, an inference beside a copy back, and a copy back after both."""
+        one, other = self.stream(blocking=False), self.stream(blocking=False)
+        fork, join = Event(), Event()
+        self.scheduler.begin_capture(one)
+        self.copy("h2d", one)
+        self.scheduler.record(fork, one)
+        self.scheduler.wait_for_event(other, fork)
+        self.infer(one)
+        self.copy("d2h", other, pinned=False)
+        self.scheduler.record(join, other)
+        self.scheduler.wait_for_event(one, join)
+        self.copy("d2h", one)
+        return GraphExec(self.scheduler.end_capture(one))
 
     def frame(self, stream, *, pinned=True, context=0):
         self.copy("h2d", stream, pinned=pinned)
@@ -377,7 +393,22 @@ def test_the_preset_comes_near_what_an_h200_took(measured):
 
 STEPS = st.tuples(
     st.sampled_from(
-        ["h2d", "d2h", "d2d", "h2h", "infer", "memset", "record", "wait", "sync", "sync event", "device", "host", "now"]
+        [
+            "h2d",
+            "d2h",
+            "d2d",
+            "h2h",
+            "infer",
+            "memset",
+            "record",
+            "wait",
+            "sync",
+            "sync event",
+            "device",
+            "host",
+            "now",
+            "graph",
+        ]
     ),
     st.integers(0, 3),
     st.sampled_from([100, SIZE]),
@@ -389,6 +420,7 @@ STEPS = st.tuples(
 @settings(max_examples=60, deadline=None)
 def test_every_program_keeps_the_constraints(steps):
     program, event = Program(), Event()
+    graph = program.forked_graph()
     with record_timeline() as recording:
         handles = [0, 2, program.stream(), program.stream(blocking=False, priority=-1)]
         for what, index, nbytes, pinned in steps:
@@ -403,6 +435,8 @@ def test_every_program_keeps_the_constraints(steps):
                 program.scheduler.enqueue(stream, lambda: None, Task("memset", nbytes=nbytes))
             elif what == "host":
                 program.scheduler.launch_host_function(stream, lambda: None)
+            elif what == "graph":
+                program.scheduler.launch_graph(graph, stream)
             elif what == "record":
                 program.scheduler.record(event, stream)
             elif what == "wait":

@@ -20,7 +20,14 @@ __all__ = ["IExecutionContext"]
 _ITEM_BYTES = {"FLOAT": 4, "HALF": 2, "BF16": 2, "INT8": 1, "INT32": 4, "INT64": 8, "BOOL": 1, "UINT8": 1}
 _ENQUEUE = "IExecutionContext::enqueueV3"
 _ILLEGAL_ACCESS = "an illegal memory access was encountered"
-_FAILURES = {"invalid context": "invalid device context", "invalid handle": "invalid resource handle"}
+_FAILURES = {
+    "invalid context": "invalid device context",
+    "invalid handle": "invalid resource handle",
+    "not permitted": "operation not permitted",
+    "capture unsupported": "operation not permitted when stream is capturing",
+    "capture invalidated": "operation failed due to a previous error during capture",
+    "capture implicit": "operation would make the legacy stream depend on a capturing blocking stream",
+}
 
 
 class IExecutionContext(ContextManaged):
