@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from yolotrt_lab.emulation.tensorrt.target import CompileOrder
@@ -35,14 +35,14 @@ def prepared_graph(order: CompileOrder) -> ModelProto:
             fix="Export the model without a built-in NMS.",
         )
     if order.hint == "f16" and not order.strongly_typed:
-        _convert_to_fp16(model)
+        _convert_to_fp16(model, order.fp32_layers or ())
     for name, data_type in order.io_types.items():
         _retype(model.graph, name, data_type)
     _name_nodes(model.graph)
     return model
 
 
-def _convert_to_fp16(model: ModelProto) -> None:
+def _convert_to_fp16(model: ModelProto, in_fp32: Collection[str]) -> None:
     """Let the layers compute in FP16, as the builder flag allows; a detector's decode stays in FP32.
 
     A network that has FP16 parts already keeps its types.
@@ -54,6 +54,8 @@ def _convert_to_fp16(model: ModelProto) -> None:
 
     head = find_head(model)
     kept = dict.fromkeys(head.decode, DECODE_REASON) if head.final_convs else {}
+    asked = {node.output[0] for node in model.graph.node if node.output and node.output[0] in in_fp32}
+    kept |= dict.fromkeys(asked, "the program asked for FP32")
     try:
         cast_graph_to_fp16(model, kept=kept, keep_io=True)
     except InputError as error:

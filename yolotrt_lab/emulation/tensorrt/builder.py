@@ -8,12 +8,14 @@ from typing import Any
 from yolotrt_lab.emulation.tensorrt.building import BUILD_STEPS, CacheMiss, build_plan
 from yolotrt_lab.emulation.tensorrt.classic_int8 import CalibrationFailed
 from yolotrt_lab.emulation.tensorrt.compiler import ShapeProblem
+from yolotrt_lab.emulation.tensorrt.layer_precision import Unobeyed
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.plan_format import pack
 from yolotrt_lab.emulation.tensorrt.plan_streams import write_to_stream
 from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
 from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
+from yolotrt_lab.emulation.tensorrt.presence import need_device
 from yolotrt_lab.emulation.tensorrt.profile import check_profiles
 from yolotrt_lab.emulation.tensorrt.progress import Cancelled, Progress
 from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
@@ -31,6 +33,7 @@ class Builder(UsesPlugins, ContextManaged):
     def __init__(self, logger: Any) -> None:
         super().__init__()
         self._reporter = Reporter(self._api, logger)
+        need_device(self._reporter, "createInferBuilder")
         self._max_threads = os.cpu_count() or 1
 
     @property
@@ -127,6 +130,8 @@ class Builder(UsesPlugins, ContextManaged):
             self._reporter.internal_error(_WHERE, "Build was cancelled by the progress monitor.")
         except CalibrationFailed as problem:
             self._reporter.error(_WHERE, f"Calibration failure occurred: {problem}", code=2, kind="Internal Error")
+        except Unobeyed as problem:
+            self._reporter.error(_WHERE, str(problem), code=10, kind="Internal Error")
         except ShapeProblem as problem:
             self._reporter.internal_error(_WHERE, f"Shapes do not fit the network: {problem}")
         except CacheMiss as miss:

@@ -10,6 +10,13 @@ from typing import Any
 from yolotrt_lab.emulation.tensorrt.builder_flags import refit_mode
 from yolotrt_lab.emulation.tensorrt.classic_int8 import quantize_classically
 from yolotrt_lab.emulation.tensorrt.compiler import CompiledNetwork, onnx_of_network
+from yolotrt_lab.emulation.tensorrt.layer_precision import (
+    asks_for_precisions,
+    check_obeyed,
+    fp32_names,
+    quantize_by_ranges,
+    spare_layers,
+)
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, Plan, PlanHead, TensorRecord
 from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
@@ -41,6 +48,7 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
         Cancelled: The progress monitor asked to stop.
         EmulationError: The network needs something that is not emulated.
         ShapeProblem: The network cannot have the shapes of its profiles.
+        Unobeyed: A layer cannot run in the precision asked for.
     """
     choice = choose_precision(network, config)
     for text in choice.warnings:
@@ -49,6 +57,10 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
     model, digest = onnx_of_network(network)
     if choice.calibrate:
         model = quantize_classically(model, network, config, reporter, progress)
+    elif choice.by_ranges:
+        model = quantize_by_ranges(model, network, reporter)
+    in_fp32 = fp32_names(network) if asks_for_precisions(network, config) else None
+    model = spare_layers(model, in_fp32) if in_fp32 and (choice.calibrate or choice.by_ranges) else model
     progress.step()
     tensors = [*network._inputs, *network._outputs]
     order = CompileOrder(
@@ -59,13 +71,21 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
         hint=choice.hint,
         strongly_typed=network._strongly_typed,
         tf32=config._has_flag("TF32"),
+        fp32_layers=in_fp32 if choice.hint != "f32" else None,
     )
+    if order.fp32_layers is not None and refit_mode(config):
+        raise EmulationError(
+            "Refitting an engine whose layers were given precisions is not emulated.",
+            fix="Build it without the refit flag, or without precisions of single layers.",
+        )
     with progress.part("Compiling network", steps=1) as part:
         compiled = _compile(order, config, reporter)
         part.step()
     progress.step()
     _report_sparsity(network, config, reporter)
     head = _head(network, config, compiled, order=order, digest=digest)
+    if in_fp32 is not None:
+        check_obeyed(network, config, target().load(head, compiled.blob).layers(), reporter)
     progress.step()
     plan = _refittable(Plan(head, compiled.blob, model), network, config) if head.refit else Plan(head, compiled.blob)
     progress.step()
@@ -120,7 +140,7 @@ def _head(network: Any, config: Any, compiled: CompiledNetwork, *, order: Compil
         software=target().software(),
         network_name=network.name,
         onnx_sha256=digest,
-        precision_hint=order.hint,
+        precision_hint=order.hint if order.fp32_layers is None else "f32",  # mixed types are written into the blob
         verbosity=config.profiling_verbosity.name,
         tensors=tuple(_tensor_records(network, compiled)),
         profiles=tuple(profiles),

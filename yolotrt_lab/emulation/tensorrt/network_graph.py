@@ -107,9 +107,15 @@ class NetworkGraph:
         if not network._layers and not network._inputs and self.base is None:
             return None
         if self._model is None:
-            grown = self.base is None or any(layer.source is None for layer in network._layers)
+            grown = self.base is None or any(layer.source is None or layer.output_types for layer in network._layers)
             self._model = self._assembled() if grown else self.base
         return self._model
+
+    def nodes_of(self, layer: LayerState) -> list[Any]:
+        """Return the ONNX nodes of a layer."""
+        self.refresh()
+        fragment = self._fragments.get(layer)
+        return [layer.source] if fragment is None else fragment.nodes
 
     def _assembled(self) -> Any:
         from onnx import helper
@@ -141,8 +147,8 @@ class NetworkGraph:
         try:
             self._check_inputs(layer)
             fragment = Fragment([layer.source]) if layer.source is not None else self._emitted(layer)
-            self._fragments[layer] = fragment
-            self._infer(layer, fragment)
+            self._fragments[layer] = self._typed(layer, fragment)
+            self._infer(layer, self._fragments[layer])
         except LayerProblem as problem:
             self.problems[layer] = problem
             for tensor in layer.outputs:
@@ -154,27 +160,30 @@ class NetworkGraph:
             raise LayerProblem(text, kind="API Usage Error")
 
     def _emitted(self, layer: LayerState) -> Fragment:
-        from onnx import helper
-
         writer = GraphWriter(layer, self.opset)
-        results = EMITTERS[layer.kind](writer)
-        fragment = writer.finish(results)
-        for index, wanted in layer.output_types.items():
-            # Between floating point types the choice is the builder's; other conversions are part of the network.
-            if (
-                wanted in FLOAT_TYPES
-                and layer.settings.get("to_type", "FLOAT") in FLOAT_TYPES
-                and layer.kind != "IDENTITY"
-            ):
-                continue
+        return writer.finish(EMITTERS[layer.kind](writer))
+
+    def _typed(self, layer: LayerState, fragment: Fragment) -> Fragment:
+        """Return a layer's nodes with the conversions its output types ask for.
+
+        Between floating point types the choice is the builder's; other conversions are part of the network.
+        """
+        from onnx import NodeProto, helper
+
+        own_type = layer.settings.get("to_type", "FLOAT") in FLOAT_TYPES and layer.kind != "IDENTITY"
+        wanted = {i: dtype for i, dtype in layer.output_types.items() if not (own_type and dtype in FLOAT_TYPES)}
+        if not wanted:
+            return fragment
+        nodes = [NodeProto.FromString(node.SerializeToString()) for node in fragment.nodes]
+        for index, dtype in wanted.items():
             name = layer.outputs[index]._onnx_name
-            for node in fragment.nodes:
+            for node in nodes:
                 for position, output in enumerate(node.output):
                     if output == name:
                         node.output[position] = f"{name}/untyped"
-            target = "FLOAT" if wanted in FLOAT_TYPES and not self._network._strongly_typed else wanted
-            fragment.nodes.append(helper.make_node("Cast", [f"{name}/untyped"], [name], to=ONNX_TYPES[target]))
-        return fragment
+            target = "FLOAT" if dtype in FLOAT_TYPES and not self._network._strongly_typed else dtype
+            nodes.append(helper.make_node("Cast", [f"{name}/untyped"], [name], to=ONNX_TYPES[target]))
+        return Fragment(nodes, fragment.initializers, fragment.weights)
 
     def _infer(self, layer: LayerState, fragment: Fragment) -> None:
         """Work out the types and shapes of a layer's outputs from those of its inputs."""

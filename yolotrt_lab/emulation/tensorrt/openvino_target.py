@@ -11,6 +11,7 @@ from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.tensorrt.compiler import CompiledNetwork, compile_model, compile_settings, read_network
 from yolotrt_lab.emulation.tensorrt.execution import OpenvinoExecutor
 from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
+from yolotrt_lab.emulation.tensorrt.openvino_lowering import lower_all_but
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
 from yolotrt_lab.emulation.tensorrt.target import CompileOrder
@@ -47,8 +48,13 @@ class OpenvinoTarget:
 
     def compile(self, order: CompileOrder) -> CompiledNetwork:
         """Compile a network; see `Target`."""
-        model = read_network(order.onnx_bytes, order.names)
-        return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=order.hint)
+        model, hint = read_network(order.onnx_bytes, order.names), order.hint
+        if order.fp32_layers is not None:
+            low, hint = self.arithmetic(hint), "f32"
+            quantized = any(operation.get_type_name() == "FakeQuantize" for operation in model.get_ops())
+            if low != "f32" and not quantized:
+                lower_all_but(model, order.fp32_layers, element_type=low)
+        return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=hint)
 
     def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:
         """Return what `compile` made; see `Target`."""

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from yolotrt_lab.emulation.tensorrt.layer_precision import missing_scale, precision_complaint
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["PrecisionChoice", "choose_precision"]
@@ -23,12 +24,14 @@ class PrecisionChoice:
     Attributes:
         hint: OpenVINO's `INFERENCE_PRECISION_HINT`.
         calibrate: Whether the program's calibrator has to be asked for scales first.
+        by_ranges: Whether the dynamic ranges the program gave its tensors are the scales.
         complaint: Why TensorRT would refuse, None if it would not.
         warnings: What TensorRT would warn about.
     """
 
     hint: str
     calibrate: bool = False
+    by_ranges: bool = False
     complaint: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -76,6 +79,9 @@ def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:
     hint = "f16" if config._has_flag("FP16") else "bf16" if config._has_flag("BF16") else "f32"
     explicit = any(node.op_type in _QUANTIZERS for node in network._model.graph.node)
     int8 = config._has_flag("INT8")
+    constraint = precision_complaint(network, config)
+    if constraint is not None:
+        return PrecisionChoice(hint, complaint=constraint)
     if explicit and not int8:
         text = "Int8 precision has been set for a layer or layer output, but int8 is not configured in the builder"
         return PrecisionChoice(hint, complaint=text)
@@ -83,12 +89,10 @@ def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:
         return PrecisionChoice(hint)
     if config.int8_calibrator is not None:
         return PrecisionChoice(hint, calibrate=True)
-    missing = tuple(
-        f"Missing scale and zero-point for tensor {tensor.name}, expect fall back to non-int8 implementation for any "
-        f"layer consuming or producing given tensor"
-        for tensor in network._inputs
-    )
     general = (
         "Calibrator is not being used. Users must provide dynamic range for all tensors that are not Int32 or Bool."
     )
+    if any(tensor._range is not None for tensor in network._tensors.values()):
+        return PrecisionChoice(hint, by_ranges=True, warnings=(general,))
+    missing = tuple(missing_scale(tensor.name) for tensor in network._inputs)
     return PrecisionChoice(hint, warnings=(general, *missing))

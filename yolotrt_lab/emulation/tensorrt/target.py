@@ -34,6 +34,8 @@ class CompileOrder:
         hint: The arithmetic: "f32", "f16" or "bf16".
         strongly_typed: Whether the types in the network decide, rather than the hint.
         tf32: Whether FP32 may be computed in TF32 where the device has it.
+        fp32_layers: Where layers were given precisions: the ONNX nodes, and tensors they write, to be computed in FP32;
+            everything else is to be computed as `hint` says. None where `hint` is only an allowance.
     """
 
     onnx_bytes: bytes
@@ -43,6 +45,7 @@ class CompileOrder:
     hint: str
     strongly_typed: bool = True
     tf32: bool = False
+    fp32_layers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.network_layers.state import LayerState
+from yolotrt_lab.emulation.tensorrt.network_layers.writer import FLOAT_TYPES
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.errors import EmulationError
 
@@ -99,6 +100,8 @@ class ILayer(ApiObject):
             self._state.network._reporter.usage_error("ILayer::setOutputType", f"{self.name}: no output {index}")
             return
         self._state.output_types[index] = dtype.name
+        if dtype.name in FLOAT_TYPES:
+            self._state.outputs[index]._asked_dtype = dtype.name
         self._state.network._layer_changed(self._state)
 
     def output_type_is_set(self, index: int) -> bool:
@@ -107,7 +110,8 @@ class ILayer(ApiObject):
 
     def reset_output_type(self, index: int) -> None:
         """Ask for no output type any more."""
-        self._state.output_types.pop(index, None)
+        if self._state.output_types.pop(index, None) in FLOAT_TYPES:
+            self._state.outputs[index]._asked_dtype = None
         self._state.network._layer_changed(self._state)
 
     @property

@@ -1,0 +1,88 @@
+"""Lets OpenVINO compute most of a network in 16 bits and chosen layers in FP32.
+
+OpenVINO's precision hint is for a whole network. Types written into the graph are obeyed, however, when the hint asks
+for FP32: so what may be computed in 16 bits gets 16-bit tensors, and conversions stand where it meets what may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from yolotrt_lab.optional import require
+
+__all__ = ["lower_all_but"]
+
+_ALL = 99
+_LOWERED: dict[str, int] = dict.fromkeys(
+    (
+        "Abs", "Add", "AvgPool", "Ceiling", "Clamp", "Concat", "Convolution", "ConvolutionBackpropData", "Cos",
+        "Divide", "Elu", "Erf", "Exp", "Floor", "Gelu", "GroupConvolution", "GroupConvolutionBackpropData",
+        "HSigmoid", "HSwish", "HardSigmoid", "Log", "MVN", "MatMul", "MaxPool", "Maximum", "Minimum", "Multiply",
+        "Negative", "PRelu", "Power", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Selu",
+        "Sigmoid", "Sign", "Sin", "Slice", "SoftPlus", "Softmax", "SoftMax", "Split", "Sqrt", "Squeeze",
+        "StridedSlice", "Subtract", "Swish", "Tan", "Tanh", "Transpose", "Unsqueeze", "VariadicSplit",
+    ),
+    _ALL,
+)  # fmt: skip
+_LOWERED["Interpolate"] = 1
+"""Operations that may have 16-bit tensors, and how many of their inputs, counted from the first."""
+
+_MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+
+
+def lower_all_but(model: Any, kept: Collection[str], *, element_type: str) -> None:
+    """Write 16-bit types into an `openvino.Model`, in place.
+
+    Args:
+        model: The model; its inputs and outputs keep their types.
+        kept: Names of the ONNX nodes, and of the tensors they write, that stay in FP32.
+        element_type: "bf16" or "f16".
+    """
+    opset = require("openvino.opset13", purpose="mix precisions on the CPU")
+    lowered: set[tuple[str, int]] = set()
+    converted: dict[tuple[str, int, str], Any] = {}
+
+    def typed(source: Any, wanted: str) -> Any:
+        key = (source.get_node().get_name(), source.get_index(), wanted)
+        if key not in converted:
+            converted[key] = opset.convert(source, wanted).output(0)
+        return converted[key]
+
+    fixed: set[str] = set()  # weights and what is made of them alone: typed by what reads them
+    for operation in model.get_ordered_ops():
+        sources = [port.get_source_output().get_node().get_name() for port in operation.inputs()]
+        sources = sources[:1] if operation.get_type_name() in _MOVING else sources
+        if operation.get_type_name() == "Constant" or (sources and fixed.issuperset(sources)):
+            fixed.add(operation.get_name())
+            continue
+        low = operation.get_type_name() in _LOWERED and not _is_kept(operation, kept)
+        low = low and operation.get_output_element_type(0).get_type_name() == "f32"
+        for place, port in enumerate(operation.inputs()):
+            source = port.get_source_output()
+            is_low = (source.get_node().get_name(), source.get_index()) in lowered
+            if low and place >= _LOWERED[operation.get_type_name()]:
+                continue
+            if low and not is_low and source.get_element_type().get_type_name() == "f32":
+                port.replace_source_output(typed(source, element_type))
+            elif not low and is_low:
+                _restore(port, typed(source, "f32"), operation)
+        if low:
+            lowered.update((operation.get_name(), index) for index in range(operation.get_output_size()))
+    model.validate_nodes_and_infer_types()
+
+
+def _restore(port: Any, restored: Any, reader: Any) -> None:
+    """Give a reader that stays in FP32 its input back; an output of the network takes its names along."""
+    source = port.get_source_output()
+    port.replace_source_output(restored)
+    if reader.get_type_name() == "Result":
+        names = source.get_tensor().get_names()
+        source.get_tensor().set_names(set())
+        restored.get_tensor().set_names(names)
+
+
+def _is_kept(operation: Any, kept: Collection[str]) -> bool:
+    name = operation.get_friendly_name()
+    tensors = {tensor for port in operation.outputs() for tensor in port.get_names()}
+    return name in kept or name.partition("/WithoutBiases")[0] in kept or not tensors.isdisjoint(kept)
