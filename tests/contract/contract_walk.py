@@ -115,7 +115,8 @@ class Walker:
         full = f"{MODULE}.{name}.{member}"
         if self._is_lacking(thing, member):
             return
-        found, value = self._try(full, lambda: getattr(thing, member))
+        own = f"{MODULE}.{type(thing)._api_name}.{member}"
+        found, value = self._try(own, lambda: getattr(thing, member))
         if not found:
             return
         kind = entry.get("kinds", {}).get(member, "")
@@ -142,7 +143,8 @@ class Walker:
                 arguments = [choice if item.kind in enums else self._argument(item) for item in parameters]
                 if any(item is ... for item in arguments):
                     break
-                label = f"{full}({choice})" if enums else full
+                own = f"{MODULE}.{type(thing)._api_name}.{member}"
+                label = f"{full}({choice})" if enums else own
                 found, value = self._try(label, lambda a=arguments, t=thing: getattr(t, member)(*a))
                 if found:
                     self._see(full, value, text.rpartition(") -> ")[2] if ") -> " in text else "")

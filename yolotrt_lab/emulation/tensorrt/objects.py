@@ -132,7 +132,10 @@ class ApiObject(metaclass=ApiMeta):
         raise missing_attribute(f"'{_MODULE}.{self._api_name}' object", name)
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if _is_shown(type(self), name)]
+        own = type(self)
+        hidden = vars(self) if "_is_api_class" in vars(own) else {"_initialised"}
+        names = [name for name in super().__dir__() if _is_shown(own, name)]
+        return [name for name in names if not (name.startswith("_") and name in hidden)]
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         own = type(self)
@@ -174,9 +177,9 @@ def _has_attribute(cls: type, name: str) -> bool:
 
 
 def _is_shown(cls: type, name: str) -> bool:
-    private = name.startswith("_") and not name.startswith("__")
-    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
-    return not isinstance(found, Hidden) and not (private and found is not None)
+    if name.startswith("_") and not name.startswith("__"):
+        return not _has_attribute(cls, name)
+    return not isinstance(next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None), Hidden)
 
 
 class Hidden:
