@@ -42,20 +42,24 @@ def main(arguments: Sequence[str]) -> None:
     if options.report_leaks:
         os.environ["YOLOTRT_REPORT_LEAKS"] = "1"
     try:
-        chosen = platform.activate()
+        _prepare()
         program, program_arguments = _program(rest)
-    except LabError as error:
+        with tracing_to(options.trace):
+            run(program, program_arguments)
+    except LabError as error:  # of ours: `run` shows the program's own errors
         print(f"{parser.prog}: {error}", file=sys.stderr)
         sys.exit(_BAD_USAGE)
+    sys.exit(0)
+
+
+def _prepare() -> None:
+    """Emulate, here and in processes that are spawned, unless the real thing works."""
+    chosen = platform.activate()
     if chosen.kind == "real":
-        print(
-            f"Nothing is emulated: TensorRT {chosen.tensorrt_version} works on {chosen.device_name}.", file=sys.stderr
-        )
+        version, name = chosen.tensorrt_version, chosen.device_name
+        print(f"Nothing is emulated: TensorRT {version} works on {name}.", file=sys.stderr)
     else:
         spawning.emulate_in_children()
-    with tracing_to(options.trace):
-        run(program, program_arguments)
-    sys.exit(0)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """`python -m yolotrt_lab.emulation` runs programs as Python runs them, Python itself being the oracle."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,19 @@ def test_the_program_finds_the_version_asked_for(folder):
     assert done.stdout == "11.4.0.106\n"
     assert "TensorRT 11.4.0.106 is emulated: Emulated GPU" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_it_tells_about_the_program(tmp_path):
+    code = "from cuda.bindings import runtime; runtime.cudaMalloc(4096); raise SystemExit(3)"
+    done = emulated(tmp_path, "--trace", "trace.json", "--report-leaks", "-c", code)
+    assert done.returncode == 3
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert "4096" in done.stderr
+    (tmp_path / "file").touch()
+    done = emulated(tmp_path, "--trace", "file/trace.json", "-c", code.replace("raise", "#"))
+    assert done.returncode == 2
+    assert "Cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 SPAWNS = """
