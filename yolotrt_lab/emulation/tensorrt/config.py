@@ -13,7 +13,7 @@ from yolotrt_lab.emulation.tensorrt.properties import FlagBits, fixed, kept
 from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["IBuilderConfig", "IOptimizationProfile"]
+__all__ = ["IBuilderConfig", "IOptimizationProfile", "default_tactic_sources"]
 
 
 def _idle_setting(name: str, default: Any, document: str) -> Any:
@@ -32,6 +32,11 @@ def _idle_setting(name: str, default: Any, document: str) -> Any:
         self._settings[name] = value
 
     return property(read, write, doc=document)
+
+
+def default_tactic_sources(api: Any) -> int:
+    """Return the libraries kernels come from unless a program says otherwise, as bits."""
+    return sum(1 << int(getattr(api.TacticSource, name)) for name in ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"))
 
 
 def _fixed(name: str, value: Any, document: str, *, meaning: str = "") -> Any:
@@ -58,7 +63,7 @@ class IBuilderConfig(FlagBits, ContextManaged):
         self._progress_monitor: Any = None
         self._profiling_verbosity = self._api.ProfilingVerbosity.LAYER_NAMES_ONLY
         self._preview: set[int] = set()
-        self._tactic_sources = (1 << len(self._api.TacticSource.__members__)) - 1
+        self._tactic_sources = default_tactic_sources(self._api)
 
     # Flags
 
@@ -116,9 +121,10 @@ class IBuilderConfig(FlagBits, ContextManaged):
         self._pools[int(pool)] = pool_size
 
     def get_memory_pool_limit(self, pool: Any) -> int:
-        """Return a memory pool's limit; by default all device memory."""
-        workspace = pool == self._api.MemoryPoolType.WORKSPACE
-        return self._pools.get(int(pool), device().heap.capacity if workspace else 0)
+        """Return a memory pool's limit; by default all device memory, and 1 GiB for a kernel's shared memory."""
+        defaults = {"WORKSPACE": device().heap.capacity, "TACTIC_DRAM": device().heap.capacity}
+        defaults["TACTIC_SHARED_MEMORY"] = 1 << 30
+        return self._pools.get(int(pool), defaults.get(pool.name, 0))
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
         """Return a timing cache with this content, a new one for b"", None if the content is no timing cache."""

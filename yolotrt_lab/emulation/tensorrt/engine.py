@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any, NoReturn
 
+from yolotrt_lab.emulation.tensorrt.config import default_tactic_sources
 from yolotrt_lab.emulation.tensorrt.layers import EngineLayer
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.plan_format import Plan, TensorRecord
@@ -119,7 +120,7 @@ class ICudaEngine(PlanHolder):
     @property
     def tactic_sources(self) -> int:
         """The libraries kernels come from as bits."""
-        return (1 << len(self._api.TacticSource.__members__)) - 1
+        return default_tactic_sources(self._api)
 
     @property
     def streamable_weights_size(self) -> int:

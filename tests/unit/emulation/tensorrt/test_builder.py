@@ -22,6 +22,9 @@ class TestConfig:
     def test_memory_pools(self, trt, lab):
         pool = trt.MemoryPoolType.WORKSPACE
         assert lab.config.get_memory_pool_limit(pool) > 1 << 30
+        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM) > 1 << 30
+        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.TACTIC_SHARED_MEMORY) == 1 << 30
+        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.DLA_MANAGED_SRAM) == 0
         lab.config.set_memory_pool_limit(pool, 1 << 20)
         assert lab.config.get_memory_pool_limit(pool) == 1 << 20
         lab.config.set_memory_pool_limit(pool, -1)
@@ -44,6 +47,9 @@ class TestConfig:
         assert config.engine_capability == trt.EngineCapability.STANDARD
         assert config.num_optimization_profiles == 0
         assert config.progress_monitor is None
+        sources = {name for name, source in trt.TacticSource.__members__.items()
+                   if config.get_tactic_sources() >> int(source) & 1}  # fmt: skip
+        assert sources == {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}  # as Polygraphy reports them on a GPU
         assert lab.log.messages == []
 
     @pytest.mark.parametrize(

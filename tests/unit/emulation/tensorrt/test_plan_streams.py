@@ -34,6 +34,7 @@ class TestHostMemory:
     def test_what_it_is_not(self, plan):
         assert not isinstance(plan, (bytes, bytearray, list, tuple, str))
         assert plan != bytes(plan)
+        assert (plan == bytes(plan)) is False
         assert plan == plan
         assert {plan: 1}[plan] == 1
         assert bool(plan)
