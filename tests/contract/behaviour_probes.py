@@ -1,8 +1,8 @@
 """Small things to do with a TensorRT module that need no device, and what came of each, as text.
 
-Run as a program this probes the `tensorrt` it can import, NVIDIA's bindings, and prints JSON; with the argument 10 or
-11 it probes the emulation of that version. The probes are the functions below, the expressions in
-`behaviour_expressions.txt`, and every method of every interface, called without being implemented.
+Run as a program this probes the `tensorrt` it can import, NVIDIA's bindings, and prints JSON; with versions as
+arguments it probes the emulation of each and prints the outcomes by version. The probes are the functions below, the
+expressions in `behaviour_expressions.txt`, and every method of every interface, called without being implemented.
 """
 
 from __future__ import annotations
@@ -196,14 +196,15 @@ def tidy(text: str) -> str:
     return text.split(". TensorRT no longer")[0]
 
 
-def module_to_probe() -> Any:
-    """Return the emulation of the version given on the command line, NVIDIA's bindings without one."""
-    if sys.argv[1:]:
-        from yolotrt_lab.emulation import modules
+def run_emulation(major: str) -> dict[str, str]:
+    """Return the outcomes in the emulation of a version."""
+    from yolotrt_lab.emulation import modules
 
-        modules.activate(int(sys.argv[1]))
-    return importlib.import_module("tensorrt")
+    modules.activate(int(major))
+    return run(importlib.import_module("tensorrt"))
 
 
 if __name__ == "__main__":
-    json.dump(run(module_to_probe()), sys.stdout)
+    versions = sys.argv[1:]
+    found = {major: run_emulation(major) for major in versions} or run(importlib.import_module("tensorrt"))
+    json.dump(found, sys.stdout)

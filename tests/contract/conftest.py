@@ -51,9 +51,22 @@ def vendor_behaviour(major, pytestconfig):
 
 
 @pytest.fixture(scope="session")
-def emulated_behaviour(major):
-    """What the emulation does, probe by probe; in an interpreter of its own, like NVIDIA's."""
-    return run_program("behaviour_probes.py", str(major))
+def behaviours():
+    """What the emulation of each version does, probe by probe; in an interpreter of its own, like NVIDIA's."""
+    return run_program("behaviour_probes.py", *map(str, VERSIONS))
+
+
+@pytest.fixture
+def emulated_behaviour(behaviours, major):
+    return behaviours[str(major)]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show how much was compared, if this process did it."""
+    coverage = sys.modules.get("contract_coverage")
+    if coverage is not None and coverage.measure.cache_info().currsize == len(VERSIONS):
+        terminalreporter.section("NVIDIA's bindings and the emulation")
+        terminalreporter.write_line(coverage.table())
 
 
 @functools.cache

@@ -75,7 +75,12 @@ ROWS: dict[str, Callable[[Measured], int]] = {
 
 
 def table() -> str:
-    """Return the table."""
+    """Return the tables."""
+    return f"{tensorrt_table()}\n\n{cuda_table()}"
+
+
+def tensorrt_table() -> str:
+    """Return the table of `tensorrt`."""
     measured = [measure(major) for major in API_VERSIONS]
     lines = [
         "| | " + " | ".join(f"TensorRT {item.full_version}" for item in measured) + " |",
@@ -83,6 +88,32 @@ def table() -> str:
     ]
     for label, count in ROWS.items():
         lines.append(f"| {label} | " + " | ".join(f"{count(item):,}" for item in measured) + " |")
+    return "\n".join(lines)
+
+
+def cuda_table() -> str:
+    """Return the same for `cuda.bindings`."""
+    from test_cuda_bindings import BINDINGS, compare
+
+    from yolotrt_lab.emulation.cuda import described
+
+    found = []
+    modules.activate(API_VERSIONS[0])
+    try:
+        for name in BINDINGS:
+            vendor = described.bindings()[name]
+            names = sum(len(vendor[part]) for part in ("functions", "enums", "types", "constants"))
+            excepted = len(compare(name, importlib.import_module(f"cuda.bindings.{name}")))
+            found.append((names, names - excepted, excepted))
+    finally:
+        modules.deactivate()
+    version = described.bindings()["version"]
+    lines = [
+        "| | " + " | ".join(f"`cuda.bindings.{name}` {version}" for name in BINDINGS) + " |",
+        "|---|" + "---:|" * len(BINDINGS),
+    ]
+    for label, numbers in zip(list(ROWS)[:3], zip(*found, strict=True), strict=True):
+        lines.append(f"| {label} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ __all__ = ["Walker", "walk"]
 SIZE = 8
 # What ends an object's use, or would have to be given real device memory.
 NOT_CALLED = {"reset", "clear", "close", "execute_v2", "execute_async_v3"}
+PREFERRED = {"add_quantize": "INT8"}  # what makes an object that can be used further
 ARGUMENTS: dict[str, Any] = {
     "name": "images", "tensor_name": "images", "layer_name": "conv", "index": 0, "profile_index": 0, "i": 0,
     "layer_index": 0, "op_name": "Conv", "path": "model.onnx", "input": "images", "stream_handle": 0, "num_bytes": 0,
@@ -137,7 +138,7 @@ class Walker:
         for text in overloads:
             parameters = [item for item in parse_signature(text).parameters if item.default is None]
             enums = [item.kind for item in parameters if item.kind in self.vendor["enums"]]
-            for choice in self._members(enums[0]) if enums else [None]:
+            for choice in self._members(enums[0], first=PREFERRED.get(member, "")) if enums else [None]:
                 if adds_layer:  # a layer that was added and cannot be computed would spoil the network for the next
                     thing = self._fresh_network()
                 arguments = [choice if item.kind in enums else self._argument(item) for item in parameters]
@@ -154,8 +155,9 @@ class Walker:
         self.seen["ITensor"] = network.add_input("images", self.trt.float32, (1, 3, SIZE, SIZE))
         return network
 
-    def _members(self, kind: str) -> list[Any]:
-        return list(self.api.types[kind].__members__.values())  # type: ignore[attr-defined]
+    def _members(self, kind: str, *, first: str = "") -> list[Any]:
+        members: Any = self.api.types[kind].__members__  # type: ignore[attr-defined]
+        return sorted(members.values(), key=lambda member: member.name != first)
 
     def _argument(self, parameter: Any) -> Any:
         """Return a value to pass, `...` if there is none."""
