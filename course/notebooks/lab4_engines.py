@@ -673,7 +673,7 @@ for attempt in ("empty cache", "filled cache"):
     built = build_engine(fp32_onnx, lab_folder / "fp32.engine", options=options)
     print(f"{attempt}: {built.seconds:.1f} s; {cache.name} now has {cache.stat().st_size / 1024:.0f} KiB")
 if platform.kind == "emulated":
-    print("The emulation notes its kernels in the cache but does not time them: expect no difference here.")
+    print("The emulation times no kernels; its cache keeps the compiled network, which spares compiling it.")
 
 # %% [markdown]
 # # Part B · Quantization
