@@ -123,13 +123,21 @@ class TestLaunching:
         assert not box.back.any()
 
     def test_a_graph_waits_for_its_own_latest_launch_in_another_stream(self, rt, box):
-        with record_timeline() as recording:
-            launchable = box.round_trip()
-            value(rt.cudaGraphLaunch(launchable, box.stream))
-            value(rt.cudaGraphLaunch(launchable, box.other))
-        copies = modelled_timeline(recording.records).on("copy to device")
-        back = modelled_timeline(recording.records).on("copy to host")
-        assert copies[1].start_us >= back[0].end_us
+        pinned, kinds = value(rt.cudaMallocHost(NBYTES)), rt.cudaMemcpyKind
+        box.begin()
+        value(rt.cudaMemcpyAsync(box.memory, pinned, NBYTES, kinds.cudaMemcpyHostToDevice, box.stream))
+        value(rt.cudaMemcpyAsync(pinned, box.memory, NBYTES, kinds.cudaMemcpyDeviceToHost, box.stream))
+        graph = value(box.end())
+        one, two = (value(rt.cudaGraphInstantiate(graph, 0)) for _ in range(2))
+        for second, waits in ((one, True), (two, False)):
+            with record_timeline() as recording:
+                value(rt.cudaGraphLaunch(one, box.stream))
+                value(rt.cudaGraphLaunch(second, box.other))
+            launches = [record.number for record in recording.records if record.call == "graph launch"]
+            first_nodes = {record.number for record in recording.records if record.graph == launches[0]}
+            second_nodes = [record for record in recording.records if record.graph == launches[1]]
+            assert any(first_nodes & set(record.after) for record in second_nodes) is waits
+            value(rt.cudaDeviceSynchronize())
 
     def test_work_under_way_when_a_capture_begins_is_no_part_of_it(self, rt, box):
         value(box.fill(box.stream, 1))

@@ -118,6 +118,17 @@ def check(records, timeline):
     assert len(place) == len([r for r in shown if r.task.direction != "h2h"])
 
 
+def overlap_oracle(timeline):
+    """Add up the pieces between all starts and ends in which a copy and an inference go on."""
+    work = [span for span in timeline.spans if span.kind in ("copy", "inference")]
+    marks = sorted({mark for span in work for mark in (span.start_us, span.end_us)})
+    kinds = [
+        {s.kind for s in work if s.start_us <= low and high <= s.end_us} for low, high in itertools.pairwise(marks)
+    ]
+    pieces = zip(itertools.pairwise(marks), kinds, strict=True)
+    return sum(high - low for (low, high), going_on in pieces if len(going_on) == 2)
+
+
 def earlier_work(records, record, place):
     """Return the placed work a record comes after, through marks, which take no time."""
     stack, found = list(record.after), []
@@ -449,3 +460,4 @@ def test_every_program_keeps_the_constraints(steps):
                 program.scheduler.synchronize_device()
     timeline = modelled_timeline(recording.records, COSTS)
     check(recording.records, timeline)
+    assert timeline.overlap_us() == pytest.approx(overlap_oracle(timeline))

@@ -78,6 +78,8 @@ def test_text_is_whole_apart_and_stands_out(name, dark):
     texts = [(text, text.get_window_extent(renderer)) for text in painted if text.get_visible() and text.get_text()]
     width, height = figure.get_size_inches() * figure.dpi
     paper = luminance(figure.get_facecolor())
+    assert (paper < 0.05) is dark
+    assert all(luminance(axes.get_facecolor()) == paper for axes in figure.axes)
     for index, (text, box) in enumerate(texts):
         assert -1 <= box.x0 <= box.x1 <= width + 1, text
         assert -1 <= box.y0 <= box.y1 <= height + 1, text
