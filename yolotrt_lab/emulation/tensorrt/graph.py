@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,15 +135,22 @@ def _check_wiring(graph: Any) -> Iterator[Problem]:
 
 
 def _has_cycle(graph: Any, known: set[str]) -> bool:
-    ready, waiting = set(known), list(graph.node)
-    produced = known | {name for node in graph.node for name in node.output}
-    while waiting:
-        held = [node for node in waiting if any(name in produced and name not in ready for name in node.input)]
-        if len(held) == len(waiting):
-            return True
-        ready.update(name for node in waiting if node not in held for name in node.output)
-        waiting = held
-    return False
+    made = {name for node in graph.node for name in node.output} - known
+    needs = [made & set(node.input) for node in graph.node]
+    readers: dict[str, list[int]] = defaultdict(list)
+    for index, names in enumerate(needs):
+        for name in names:
+            readers[name].append(index)
+    ready = [index for index, names in enumerate(needs) if not names]
+    done = 0
+    while ready:
+        done += 1
+        for name in graph.node[ready.pop()].output:
+            for reader in readers.pop(name, ()):
+                needs[reader].discard(name)
+                if not needs[reader]:
+                    ready.append(reader)
+    return done < len(needs)
 
 
 def _check_node(index: int, node: Any, constants: dict[str, Any]) -> Iterator[Problem]:
