@@ -13,6 +13,7 @@ from yolotrt_lab.emulation.streams import Event, Scheduler
 from yolotrt_lab.emulation.timeline import COPY_IN, COPY_OUT, modelled_timeline
 from yolotrt_lab.emulation.trace import Record, Task, record_timeline
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.profiling import reference_gpu
 from yolotrt_lab.profiling.reference_gpu import FRAME_BYTES, LOOPS, RESULT_BYTES
 
 MIB = 1 << 20
@@ -367,6 +368,10 @@ class TestCosts:
     def test_nonsense_is_refused(self, change):
         with pytest.raises(InputError, match=next(iter(change))):
             dataclasses.replace(DEFAULT, **change)
+
+    def test_the_h200_is_that_of_the_labs(self):
+        for name in ("pinned_gb_s", "pageable_gb_s", "copy_us"):
+            assert getattr(H200, name) == getattr(reference_gpu.H200, name)
 
     def test_the_label_says_that_it_is_modelled(self):
         assert "odelled, not measured" in loop().label

@@ -139,6 +139,29 @@ class TestCopies:
         ]  # fmt: skip
 
 
+def test_events_around_an_inference_take_its_time(lab, model, cudart, images):
+    def call(result):
+        assert int(result[0]) == 0
+        return result[1] if len(result) > 1 else None
+
+    engine = lab.engine(model())
+    context = engine.create_execution_context()
+    data = images()
+    output_bytes = int(np.prod(engine.get_tensor_shape("output0"))) * 4
+    stream, start, end = call(cudart.cudaStreamCreate()), call(cudart.cudaEventCreate()), call(cudart.cudaEventCreate())
+    context.set_tensor_address("images", call(cudart.cudaMalloc(data.nbytes)))
+    context.set_tensor_address("output0", call(cudart.cudaMalloc(output_bytes)))
+    call(cudart.cudaMemcpy(context.get_tensor_address("images"), data, data.nbytes, cudart.cudaMemcpyKind(1)))
+    with record_timeline() as recording:
+        call(cudart.cudaEventRecord(start, stream))
+        for _ in range(3):
+            assert context.execute_async_v3(int(stream))
+        call(cudart.cudaEventRecord(end, stream))
+        call(cudart.cudaEventSynchronize(end))
+    measured_ms = [r.measured_ms for r in recording.records if r.task and r.task.kind == "inference"]
+    assert call(cudart.cudaEventElapsedTime(start, end)) >= sum(measured_ms) > 0
+
+
 def test_an_engine_is_recorded_with_its_name_layers_and_times(lab, model, cudart, infer, images):
     engine = lab.engine(model())
     context = engine.create_execution_context()
