@@ -6,6 +6,7 @@ the outcomes as JSON; `cuda_observed.json` keeps them. Names and texts are compa
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import re
@@ -366,6 +367,97 @@ def runtime_pointers(rt: Any) -> list[str]:
         lambda: rt.cudaHostGetFlags(pinned)[0],
         lambda: rt.cudaHostGetDevicePointer(DATA.ctypes.data, 0),
     )
+
+
+def runtime_mapped(rt: Any) -> list[str]:
+    kind, memory, pinned = rt.cudaMemcpyKind, malloc(rt, 64), rt.cudaMallocHost(64)[1]
+    view = np.ctypeslib.as_array((ctypes.c_uint8 * 64).from_address(pinned))
+    registered = np.zeros(8192, np.uint8)
+    called: list[Any] = []
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(called.append)
+    return each(
+        lambda: rt.cudaMemset(pinned, 5, 64),
+        lambda: rt.cudaDeviceSynchronize(),
+        lambda: view[:4].tolist(),
+        lambda: rt.cudaMemcpy(pinned, DATA, 32, kind.cudaMemcpyHostToDevice),
+        lambda: view[:32].view(np.float32).tolist(),
+        lambda: rt.cudaMemcpy(memory, pinned, 32, kind.cudaMemcpyDeviceToDevice),
+        lambda: rt.cudaMemcpy(pinned, memory, 32, kind.cudaMemcpyDeviceToDevice),
+        lambda: rt.cudaMemcpy(memory, pinned + 40, 32, kind.cudaMemcpyHostToDevice),
+        lambda: rt.cudaHostAlloc(64, 2)[0],
+        lambda: rt.cudaHostGetDevicePointer(pinned, 0)[1] == pinned,
+        lambda: rt.cudaHostGetFlags(pinned),
+        lambda: rt.cudaHostRegister(registered.ctypes.data, 8192, 2),
+        lambda: rt.cudaHostGetDevicePointer(registered.ctypes.data, 0)[1] == registered.ctypes.data,
+        lambda: rt.cudaMemset2D(memory, 8, 1, 9, 1),
+        lambda: rt.cudaMemset2D(memory, 8, 1, 4, 2),
+        lambda: rt.cudaMemset2D(memory, 8, 1, 4, 1 << 24),
+        lambda: rt.cudaStreamGetDevice(0),
+        lambda: rt.cudaDeviceGetByPCIBusId(b"nowhere"),
+        lambda: rt.cudaInitDevice(0, 0, 0),
+        lambda: rt.cudaLaunchHostFunc(0, rt.cudaHostFn_t(_ptr=ctypes.addressof(function)), 7),
+        lambda: rt.cudaDeviceSynchronize(),
+        lambda: called,
+        lambda: rt.getLocalRuntimeVersion()[0],
+        lambda: rt.cudaMemcpyAsync(memory, DATA, 32, kind.cudaMemcpyHostToDevice, 0),
+        lambda: rt.cudaFree(memory),
+        lambda: rt.cudaDeviceSynchronize(),
+        lambda: rt.cudaMemcpy(np.zeros(8, np.float32), DATA, 32, kind.cudaMemcpyHostToHost),
+        lambda: rt.cudaMemcpy(np.zeros(8, np.float32), DATA, 32, kind.cudaMemcpyDefault),
+        lambda: rt.cudaDeviceReset(),
+        lambda: rt.cudaFree(malloc(rt)),
+        lambda: rt.cudaFreeHost(pinned),
+    )
+
+
+def pycuda_more(modules: Modules) -> list[str]:
+    cuda, rt, arrays = modules.cuda, modules.rt, modules.gpuarray
+    pinned = cuda.pagelocked_empty(8, np.float32)
+    array = arrays.to_gpu(np.arange(12, dtype=np.float32).reshape(3, 4))
+    return each(
+        lambda: pinned.base.get_device_pointer() == pinned.ctypes.data,
+        lambda: cuda.memcpy_htod(pinned.ctypes.data, DATA),
+        lambda: pinned.tolist(),
+        lambda: cuda.memset_d32(pinned.ctypes.data, 0, 8),
+        lambda: cuda.Context.synchronize(),
+        lambda: pinned.tolist(),
+        lambda: array[:, 1].get().tolist(),
+        lambda: array[::2].get().tolist(),
+        lambda: array[1:, 1:3].get().tolist(),
+        lambda: array.T.get().tolist(),
+        lambda: array.transpose((1, 0)).shape,
+        lambda: array[0, 0].get().tolist(),
+        lambda: array[...].shape,
+        lambda: array[-1].get().tolist(),
+        lambda: array.reshape(-1, 6).shape,
+        lambda: array.reshape((2, -1)).shape,
+        lambda: array[3],
+        lambda: array.fill(7).get()[0].tolist(),
+        lambda: array.squeeze().shape,
+        lambda: arrays.ones((2,), np.float32).get().tolist(),
+        lambda: arrays.ones_like(array).get()[0].tolist(),
+        lambda: arrays.transpose(array).shape,
+        lambda: arrays.empty((2, 2), np.float32, order="X"),
+        lambda: cuda.aligned_zeros_like(DATA).ctypes.data % 4096,
+        lambda: cuda.pagelocked_zeros_like(DATA).tolist(),
+        lambda: cuda.mem_get_info()[0] <= cuda.mem_get_info()[1],
+        lambda: rt.cudaFree(int(cuda.mem_alloc(4))),
+    )
+
+
+def stream_used_after_destruction(rt: Any) -> list[str]:
+    stream = rt.cudaStreamCreate()[1]
+    return each(lambda: rt.cudaStreamDestroy(stream), lambda: rt.cudaStreamSynchronize(stream))
+
+
+def event_used_after_destruction(rt: Any) -> list[str]:
+    event = rt.cudaEventCreate()[1]
+    return each(lambda: rt.cudaEventDestroy(event), lambda: rt.cudaEventRecord(event, 0))
+
+
+def context_destroyed_twice(drv: Any) -> list[str]:
+    context = drv.cuCtxGetCurrent()[1]
+    return each(lambda: drv.cuCtxDestroy(context), lambda: drv.cuCtxDestroy(context))
 
 
 def driver_contexts(drv: Any) -> list[str]:
@@ -876,6 +968,10 @@ PROBES: dict[str, Callable[[Modules], Any]] = {
     "runtime device": rt_probe(runtime_device),
     "runtime errors": rt_probe(runtime_errors),
     "runtime pointers": rt_probe(runtime_pointers),
+    "runtime mapped": rt_probe(runtime_mapped),
+    "runtime dead stream": rt_probe(stream_used_after_destruction),
+    "runtime dead event": rt_probe(event_used_after_destruction),
+    "driver dead context": ctx_probe(context_destroyed_twice),
     "driver contexts": drv_probe(driver_contexts),
     "driver and runtime": driver_and_runtime,
     "driver device": drv_probe(driver_device),
@@ -891,6 +987,7 @@ PROBES: dict[str, Callable[[Modules], Any]] = {
     "pycuda device": py_probe(pycuda_device),
     "pycuda arrays": with_context(pycuda_arrays),
     "pycuda pools": with_context(pycuda_pools),
+    "pycuda more": with_context(pycuda_more),
 }
 
 

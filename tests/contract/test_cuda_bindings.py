@@ -246,5 +246,6 @@ class TestObserved:
 
     def test_much_was_observed(self):
         assert set(OBSERVED) == set(cuda_probes.PROBES)
-        assert sum(map(len, OBSERVED.values())) >= 500
-        assert not [step for steps in OBSERVED.values() for step in steps if re.match(r"exit -?\d", step)]
+        assert sum(map(len, OBSERVED.values())) >= 600
+        died = [name for name, steps in OBSERVED.items() if any(re.match(r"exit -?\d", step) for step in steps)]
+        assert died == ["runtime dead stream"], "all others ran to their end"

@@ -145,7 +145,7 @@ class DeviceHeap:
 
     Args:
         capacity: Bytes the emulated device has.
-        pinned: The page-locked memory beside it, to tell apart what is no device memory.
+        pinned: The page-locked memory beside it, which the device can reach by the same addresses.
     """
 
     def __init__(self, capacity: int, *, pinned: PinnedHeap | None = None) -> None:
@@ -216,7 +216,7 @@ class DeviceHeap:
             self.free(allocation.address)
 
     def locate(self, address: int, nbytes: int, *, what: str) -> tuple[Allocation, int]:
-        """Return the living allocation that holds these bytes, and their offset in it.
+        """Return the living allocation that holds these bytes, and their offset in it; page-locked memory will do.
 
         Args:
             address: Any address in it.
@@ -238,7 +238,14 @@ class DeviceHeap:
                     f"{what} needs {nbytes} bytes at {address:#x}, but only {allocation.nbytes - offset} bytes are "
                     f"allocated from there",
                 )
-        raise DeviceFault("illegal address", f"{what} uses {address:#x}: {self._describe(address)}")
+        mapped = None if self._pinned is None else self._pinned.mapped(address)
+        if mapped is None:
+            raise DeviceFault("illegal address", f"{what} uses {address:#x}: {self._describe(address)}")
+        left = mapped.address + mapped.nbytes - address
+        if nbytes > left:
+            detail = f"{what} needs {nbytes} bytes at {address:#x}, but the page-locked memory has {left} there"
+            raise DeviceFault("illegal address", detail)
+        return mapped, address - mapped.address
 
     def owns(self, address: int) -> bool:
         """Return whether the address is inside living device memory."""
@@ -271,8 +278,6 @@ class DeviceHeap:
             beyond = address - below.address - below.nbytes
             if beyond < _GUARD_BYTES:
                 return f"this is {beyond} bytes behind the end of the {below.nbytes} bytes at {below.address:#x}"
-        if self._pinned is not None and self._pinned.holder(address) is not None:
-            return "this is page-locked host memory; GPUs can reach it over the bus, the emulation wants a copy"
         return "this is not device memory" + (" (null pointer)" if address == 0 else "")
 
 
@@ -283,6 +288,7 @@ class PinnedHeap:
         self._starts: list[int] = []
         self._live: dict[int, ByteArray] = {}
         self._origins: dict[int, Origin] = {}
+        self._mapped: dict[int, Allocation] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -316,6 +322,7 @@ class PinnedHeap:
             raise DeviceFault("invalid value", f"cannot free {address:#x}: this is not page-locked host memory")
         self._starts.remove(address)
         self._origins.pop(address, None)
+        self._mapped.pop(address, None)
 
     def locate(self, address: int, nbytes: int) -> ByteArray | None:
         """Return the page-locked bytes there, or None if they are (partly) pageable."""
@@ -332,6 +339,18 @@ class PinnedHeap:
             return None
         buffer = self._live[self._starts[index]]
         return buffer if address < self._starts[index] + max(buffer.nbytes, 1) else None
+
+    def mapped(self, address: int) -> Allocation | None:
+        """Return page-locked memory as the device sees it; what the host writes there cannot be noticed."""
+        buffer = self.holder(address)
+        if buffer is None:
+            return None
+        start = buffer.ctypes.data
+        if start not in self._mapped:
+            self._mapped[start] = Allocation(start, buffer.nbytes, buffer)
+        found = self._mapped[start]
+        found.dtype, found.written = None, [(0, buffer.nbytes)]
+        return found
 
     def living(self) -> list[tuple[int, int, Origin | None]]:
         """Return address, size and origin of all page-locked memory, in the order of addresses."""

@@ -151,12 +151,25 @@ def test_pinned_memory_is_recognised_by_address():
         heap.free(address)
 
 
-def test_page_locked_memory_is_told_from_other_host_memory():
+def test_the_device_reaches_page_locked_memory():
     pinned = PinnedHeap()
     heap = DeviceHeap(1 << 20, pinned=pinned)
     host = pinned.allocate(16)
-    with pytest.raises(DeviceFault, match="page-locked host memory"):
-        heap.locate(host.ctypes.data, 4, what="input tensor 'x'")
+    address = host.ctypes.data
+    allocation, offset = heap.locate(address + 4, 12, what="input tensor 'x'")
+    assert (offset, allocation.payload.ctypes.data, allocation.is_written(0, 16)) == (4, address, True)
+    assert heap.locate(address, 1, what="a copy")[0] is allocation
+    assert not heap.owns(address)
+    with pytest.raises(DeviceFault, match=r"needs 13 bytes .* but the page-locked memory has 12 there"):
+        heap.locate(address + 4, 13, what="input tensor 'x'")
+    pinned.free(address)
+    with pytest.raises(DeviceFault, match="this is not device memory"):
+        heap.locate(address, 1, what="a copy")
+
+
+def test_addresses_of_page_locked_memory():
+    pinned = PinnedHeap()
+    host = pinned.allocate(16)
     assert pinned.holder(host.ctypes.data + 15) is host
     assert pinned.holder(host.ctypes.data + 16) is None
 

@@ -156,8 +156,8 @@ MISTAKES = {
         Seen("LogicError", (ILLEGAL, "input tensor 'images' needs 3072 bytes", "only 1024 bytes are allocated")),
     ),
     "array instead of an address": (
-        PYCUDA, {'"images", int(d_in)': '"images", host_in.ctypes.data'},
-        Seen("LogicError", (ILLEGAL, "input tensor 'images' uses", "this is page-locked host memory")),
+        PYCUDA, {'"images", int(d_in)': '"images", batch.ctypes.data'},
+        Seen("LogicError", (ILLEGAL, "input tensor 'images' uses", "this is not device memory")),
     ),
     "second thread without the context": (
         PYCUDA,

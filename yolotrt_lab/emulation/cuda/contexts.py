@@ -125,7 +125,7 @@ def need() -> CudaContext:
 
 
 def find(handle: int) -> CudaContext:
-    """Return the context with this handle.
+    """Return the context with this handle; it may have been destroyed.
 
     Raises:
         DeviceFault: There is none.
@@ -174,7 +174,7 @@ def set_current(context: CudaContext | None) -> None:
 def destroy(context: CudaContext) -> None:
     """Destroy a context and its memory; it leaves the calling thread's stack if it is on top."""
     if not context.alive:
-        raise DeviceFault("invalid value", "this context was destroyed before")
+        raise DeviceFault("dead context", "this context was destroyed before")
     _kill(context)
     stack = _stack()
     if stack and stack[-1] is context:
@@ -184,9 +184,7 @@ def destroy(context: CudaContext) -> None:
 def _kill(context: CudaContext) -> None:
     """Its memory is gone: work that still uses it will fail."""
     heap = device().heap
-    with _lock:
-        context.alive = False
-        _state.contexts.pop(context.handle, None)
+    context.alive = False
     for allocation in heap.living():
         if allocation.address in context.allocations:
             abandon(allocation)

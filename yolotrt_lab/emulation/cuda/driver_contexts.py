@@ -116,7 +116,7 @@ def cuDeviceGetPCIBusId(length: int, dev: Any) -> Any:
 def cuDeviceGetByPCIBusId(pciBusId: bytes) -> Any:
     """Return the device at a place on the bus."""
     if pciBusId.rstrip(b"\0").decode() != device_facts.PCI_BUS_ID:
-        raise DeviceFault("invalid device", f"the one device is at {device_facts.PCI_BUS_ID}")
+        raise DeviceFault("invalid value", f"the one device is at {device_facts.PCI_BUS_ID}")
     return _CUdevice(0)
 
 

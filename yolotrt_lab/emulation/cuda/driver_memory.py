@@ -27,6 +27,7 @@ __all__ = [
     "cuMemGetAddressRange",
     "cuMemGetInfo",
     "cuMemHostAlloc",
+    "cuMemHostGetDevicePointer",
     "cuMemHostRegister",
     "cuMemHostUnregister",
     "cuMemcpy",
@@ -143,6 +144,15 @@ def cuMemFreeHost(p: Any) -> Any:
 def cuMemHostRegister(p: Any, bytesize: int, Flags: int) -> Any:
     """Page-lock existing host memory."""
     register_host(address_of(p), size(bytesize), origin=origin_of_call("cuMemHostRegister"))
+
+
+@driver_call(results=1)
+def cuMemHostGetDevicePointer(p: Any, Flags: int) -> Any:
+    """With unified addressing the device knows page-locked memory by its own address."""
+    address = address_of(p)
+    if device().pinned.holder(address) is None:
+        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
+    return _CUdeviceptr(address)
 
 
 @driver_call(results=0)

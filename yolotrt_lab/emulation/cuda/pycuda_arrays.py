@@ -7,6 +7,7 @@ is refused.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -137,26 +138,27 @@ class GPUArray:
             ary = ary.reshape(self.shape)
         if ary.dtype != self.dtype:
             raise ValueError("ary and self must have the same dtype")
-        if self.size:
-            self._need_no_gaps()
-            source = ary if ary.strides == self.strides else self._like_this(ary)
-            if async_:
-                copies.memcpy_htod_async(self.gpudata, source, stream)
-            else:
-                copies.memcpy_htod(self.gpudata, source)
+        if not self.size:
+            return
+        source = ary if ary.strides == self.strides and self.flags.forc else self._like_this(ary)
+        if async_:
+            copies.memcpy_htod_async(self.gpudata, source, stream)
+        else:
+            copies.memcpy_htod(self.gpudata, source)
 
     def _like_this(self, array: Any) -> np.ndarray[Any, Any]:
-        """Return a host array with the same elements in the order this one keeps them."""
-        target = _layout(self.shape, self.dtype, "C" if self.flags.c_contiguous else "F")
-        target[...] = array
-        return target
-
-    def _need_no_gaps(self) -> None:
+        """Return host memory with the same elements where this one keeps them; what is in gaps stays as it is."""
+        memory, view = self._span()
         if not self.flags.forc:
-            raise EmulationError(
-                "A GPUArray with gaps between its elements cannot be copied: on a GPU that is a copy of a 3D box.",
-                fix="Slice the array on the host.",
-            )
+            copies.memcpy_dtoh(memory, self.gpudata)
+        view[...] = array
+        return memory
+
+    def _span(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return host memory from the first to the last element, and a view of it with this one's strides."""
+        reach = sum(step * (size - 1) for size, step in zip(self.shape, self.strides, strict=True)) + self.itemsize
+        memory = np.empty(reach // self.itemsize, self.dtype)
+        return memory, np.ndarray(self.shape, self.dtype, memory, 0, self.strides)
 
     def set_async(self, ary: Any, stream: Any = None) -> None:
         """Copy a host array here in a stream."""
@@ -165,17 +167,21 @@ class GPUArray:
     def get(self, ary: Any = None, pagelocked: bool = False, async_: bool = False, stream: Any = None) -> Any:
         """Return the elements as a host array; with `async_`, they arrive when the stream is synchronised."""
         if ary is None:
-            order = "C" if self.flags.c_contiguous else "F"
+            order = "F" if self.flags.f_contiguous and not self.flags.c_contiguous else "C"
             make: Any = pagelocked_empty if pagelocked else _layout
             ary = make(self.shape, self.dtype, order)
         else:
             ary = self._checked(ary)
-        if self.size:
-            self._need_no_gaps()
-            if async_:
-                copies.memcpy_dtoh_async(ary, self.gpudata, stream)
-            else:
-                copies.memcpy_dtoh(ary, self.gpudata)
+        if not self.size:
+            return ary
+        if not self.flags.forc or ary.strides != self.strides:
+            memory, view = self._span()
+            copies.memcpy_dtoh(memory, self.gpudata)
+            ary[...] = view
+        elif async_:
+            copies.memcpy_dtoh_async(ary, self.gpudata, stream)
+        else:
+            copies.memcpy_dtoh(ary, self.gpudata)
         return ary
 
     def _checked(self, array: Any) -> Any:
@@ -250,9 +256,12 @@ class GPUArray:
 
     def __getitem__(self, index: Any) -> GPUArray:
         whole = _strided(self.shape, self.dtype, self.strides)
-        part: Any = whole[index]
-        if not isinstance(part, np.ndarray):
-            part = whole[index, ...]
+        try:
+            part: Any = whole[(*index, ...) if isinstance(index, tuple) and ... not in index else index]
+        except IndexError as error:
+            found = re.search(r"axis (\d+)", str(error))
+            text = f"subindex in axis {found.group(1)} out of range" if found else str(error)
+            raise IndexError(text) from None
         offset = part.ctypes.data - whole.ctypes.data if part.size else 0
         return self._view(part.shape, self.dtype, part.strides, offset)
 

@@ -14,7 +14,6 @@ from yolotrt_lab.emulation.cuda.pycuda_core import LogicError, boost_call, cuda_
 from yolotrt_lab.emulation.cuda.registered import register_host, unregister_host
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
-from yolotrt_lab.errors import EmulationError
 
 __all__ = [
     "AlignedHostAllocation",
@@ -59,12 +58,13 @@ class ArrayBase:
 class HostPointer(ArrayBase):
     """Host memory that a GPU can be made to see."""
 
+    @cuda_call("cuMemHostGetDevicePointer")
     def get_device_pointer(self) -> int:
-        """Mapped host memory is not emulated."""
-        raise EmulationError(
-            "get_device_pointer is not emulated: on a GPU it maps host memory into the GPU's addresses.",
-            fix="Copy with memcpy_htod_async instead.",
-        )
+        """Return the address by which the device reaches the memory, which is the host's address."""
+        address: int = self.__array_interface__["data"][0]
+        if device().pinned.holder(address) is None:
+            raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
+        return address
 
 
 class PagelockedHostAllocation(HostPointer):

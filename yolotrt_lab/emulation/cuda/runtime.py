@@ -27,7 +27,6 @@ _BEHAVIOURS = {
     "cudaMallocManaged": "allocates memory that migrates between host and GPU",
     "cudaMemPrefetch": "moves memory that migrates between host and GPU",
     "cudaMemAdvise": "advises on memory that migrates between host and GPU",
-    "cudaHostGetDevicePointer": "lets kernels work on host memory",
     "cudaIpc": "shares memory or events with another process",
     "cudaMemcpyPeer": "copies between two GPUs",
     "cudaLaunchKernel": "launches a CUDA kernel",

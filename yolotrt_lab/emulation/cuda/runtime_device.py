@@ -129,7 +129,7 @@ def cudaDeviceGetPCIBusId(length: int, device: int) -> Any:
 def cudaDeviceGetByPCIBusId(pciBusId: bytes) -> Any:
     """Return 0 for the place of the one device."""
     if pciBusId.rstrip(b"\0").decode() != device_facts.PCI_BUS_ID:
-        raise DeviceFault("invalid device", f"the one device is at {device_facts.PCI_BUS_ID}")
+        raise DeviceFault("invalid value", f"the one device is at {device_facts.PCI_BUS_ID}")
     return 0
 
 

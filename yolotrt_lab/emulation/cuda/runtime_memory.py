@@ -14,13 +14,13 @@ from yolotrt_lab.emulation.cuda.runtime_types import cudaMemoryType, cudaPointer
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault, origin_of_call
 from yolotrt_lab.emulation.trace import Task
-from yolotrt_lab.errors import EmulationError
 
 __all__ = [
     "cudaFree",
     "cudaFreeAsync",
     "cudaFreeHost",
     "cudaHostAlloc",
+    "cudaHostGetDevicePointer",
     "cudaHostGetFlags",
     "cudaHostRegister",
     "cudaHostUnregister",
@@ -102,14 +102,9 @@ def cudaMallocHost(size: int) -> Any:
 
 @runtime_call(results=1)
 def cudaHostAlloc(size: int, flags: int) -> Any:
-    """Allocate page-locked host memory; mapping it into device addresses is not emulated."""
+    """Allocate page-locked host memory; the device reaches it by the same address."""
     if flags & ~_HOST_FLAGS:
         raise DeviceFault("invalid value", f"cudaHostAlloc does not know the flags {flags:#x}")
-    if flags & _MAPPED:
-        raise EmulationError(
-            "cudaHostAllocMapped is not emulated: on a GPU it maps host memory into the GPU's addresses.",
-            fix="Copy with cudaMemcpyAsync instead.",
-        )
     return _allocate_host(size, "cudaHostAlloc")
 
 
@@ -142,6 +137,15 @@ def cudaHostUnregister(ptr: Any) -> Any:
 
 
 @runtime_call(results=1)
+def cudaHostGetDevicePointer(pHost: Any, flags: int) -> Any:
+    """With unified addressing the device knows page-locked memory by its own address."""
+    address = address_of(pHost)
+    if device().pinned.holder(address) is None:
+        raise DeviceFault("invalid value", f"{address:#x} is not page-locked host memory")
+    return address
+
+
+@runtime_call(results=1)
 def cudaHostGetFlags(pHost: Any) -> Any:
     """Return the flags of page-locked memory: it is mapped, as all is with unified addressing."""
     address = address_of(pHost)
@@ -171,7 +175,7 @@ def cudaMemsetAsync(devPtr: Any, value: int, count: int, stream: Any) -> Any:
 
 
 def _fill_rows(target: Any, pitch: Any, value: Any, width: Any, height: Any, stream: int | None) -> None:
-    if size(width) > size(pitch):
+    if size(width) > size(pitch) and size(height) > 1:
         raise DeviceFault("invalid value", f"rows of {width} bytes do not fit in a pitch of {pitch}")
     pattern = np.array([int(value) & 0xFF], np.uint8)
     for row in range(size(height) if size(width) else 0):
