@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +58,11 @@ def executed_layers(optimized: ModelProto, original: ModelProto, profile: Path) 
     nodes = {node.name: node for node in optimized.graph.node}
     constants = {tensor.name for tensor in optimized.graph.initializer}
     origins = _Origins(original, optimized)
-    found = []
-    for name, event in runs[0].items():
-        if name in nodes:
-            again = [run[name] for run in runs[1:] if name in run]
-            found.append(_layer(nodes[name], event, again, constants, origins))
-    return tuple(_with_names_of_their_own(found))
+    return tuple(
+        _layer(nodes[name], event, [run[name] for run in runs[1:] if name in run], constants, origins)
+        for name, event in runs[0].items()
+        if name in nodes
+    )
 
 
 def _runs(events: Iterable[dict[str, Any]]) -> list[dict[str, _Event]]:
@@ -152,10 +149,3 @@ def _tensors(names: Iterable[str], key: str, event: _Event, again: Sequence[_Eve
         )
         tensors.append(LayerTensor(name, dimensions, "Row major linear", _TYPES.get(dtype, dtype)))
     return tuple(tensors)
-
-
-def _with_names_of_their_own(layers: Sequence[EngineLayer]) -> Iterable[EngineLayer]:
-    """Yield the layers; what several of them do a part of is told apart by ONNX Runtime's own names."""
-    counts = Counter(layer.name for layer in layers)
-    for layer in layers:
-        yield replace(layer, name=f"{layer.name} [{layer.openvino_name}]") if counts[layer.name] > 1 else layer

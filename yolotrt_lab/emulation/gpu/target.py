@@ -160,6 +160,10 @@ class GpuExecutor:
         self.enqueue(execution, 0, on_times=on_times)
         self._memory.synchronize(0)
 
+    def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
+        """Refuse: see `Executor`; such networks are refused when they are built."""
+        raise EmulationError("Outputs whose size depends on the data are not emulated on a GPU's memory.")
+
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream."""
         self._memory.check_stream(stream_handle)

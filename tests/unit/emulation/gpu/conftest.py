@@ -47,7 +47,7 @@ class HostMemory:
         return allocation.payload[offset : offset + nbytes].tobytes()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def memory(trt):
     """The device that is compiled for and run on."""
     memory = HostMemory()

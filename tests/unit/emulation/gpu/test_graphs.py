@@ -44,6 +44,13 @@ def test_arithmetic(order, hint, strongly_typed, dtype, expected):
     assert {value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]} == {outside}
 
 
+@pytest.mark.parametrize(("detector", "last"), [(True, "Reshape"), (False, "Identity")])
+def test_what_follows_the_last_convolutions_stays_in_fp32(order, detector, last):
+    model = prepared_graph(order("f16", detector=detector))
+    (node,) = [node for node in model.graph.node if "output0" in node.output]
+    assert node.op_type == last
+
+
 @pytest.mark.parametrize("name", ["images", "output0"])
 def test_types_of_inputs_and_outputs(order, name, images, distance):
     model = prepared_graph(order(io_types={name: "HALF"}))

@@ -11,6 +11,8 @@ from yolotrt_lab.emulation.gpu.target import GpuTarget
 from yolotrt_lab.emulation.tensorrt.target import use_target
 from yolotrt_lab.errors import EmulationError
 
+pytestmark = pytest.mark.usefixtures("memory")
+
 SIZE = 16  # of the images of the network in conftest.py
 
 
@@ -132,6 +134,31 @@ class TestResults:
     def test_more_streams_than_sessions_are_kept(self, lab, context, model, infer, images, reference, distance):
         expected = reference(model(), images())
         assert all(distance(infer(context, images()), expected) < 1e-5 for _ in range(12))  # a new stream every time
+        assert len(context.engine._network._sessions._sessions) == 8
+
+    def test_other_addresses_and_shapes_in_the_same_stream(self, lab, cudart, model, images, reference, distance):
+        path = model(batch="batch")
+        lab.profile((1, 3, SIZE, SIZE), (1, 3, SIZE, SIZE), (2, 3, SIZE, SIZE))
+        context = lab.engine(path).create_execution_context()
+        kind = cudart.cudaMemcpyKind
+        for number in (1, 2, 2, 1):
+            frames = images(number) * number
+            output = np.empty((number, 4, SIZE // 2, SIZE // 2), np.float32)
+            context.set_input_shape("images", frames.shape)
+            d_in, d_out = cudart.cudaMalloc(frames.nbytes)[1], cudart.cudaMalloc(output.nbytes)[1]
+            context.set_tensor_address("images", d_in)
+            context.set_tensor_address("output0", d_out)
+            cudart.cudaMemcpy(d_in, frames, frames.nbytes, kind.cudaMemcpyHostToDevice)
+            assert context.execute_async_v3(0)
+            cudart.cudaMemcpy(output, d_out, output.nbytes, kind.cudaMemcpyDeviceToHost)
+            assert distance(output, reference(path, frames)) < 1e-5
+
+    def test_outputs_that_follow_an_input_in_no_straight_line(self, lab, model):
+        lab.profile((1, 3, 8, SIZE), (1, 3, 12, SIZE), (1, 3, SIZE, SIZE))
+        context = lab.engine(model(size="size")).create_execution_context()
+        for height in (8, 9, 11, 15, 16):
+            assert context.set_input_shape("images", (1, 3, height, SIZE))
+            assert tuple(context.get_tensor_shape("output0")) == (1, 4, -(-height // 2), SIZE // 2)
 
 
 class TestPrecision:
@@ -141,6 +168,9 @@ class TestPrecision:
         assert len(convolutions) == 3
         for layer in convolutions:
             assert set(datatypes(layer, "Inputs") + datatypes(layer)) == {"FP32"}
+        # Weights are quantized and dequantized once, when the engine is loaded.
+        assert sum(layer["LayerType"] == "Dequantize" for layer in found) == 3
+        assert "ONNX Layer: w0" not in json.dumps(found)
 
     def test_an_fp16_graph(self, trt, lab, model):
         found = layers(trt, lab.engine(model(dtype="float16")))
