@@ -17,12 +17,12 @@ class _ActivatingName(str):
     """A process's name that switches the emulation on where it is unpickled: the first thing a new process does."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _activated, (str(self), modules.active_api())
+        return _activated, (str(self), modules.active_api(), modules.is_on_gpu())
 
 
-def _activated(name: str, api: int | None) -> str:
+def _activated(name: str, api: int | None, on_gpu: bool) -> str:
     if api is not None:
-        modules.activate(api)
+        modules.activate(api, on_gpu=on_gpu)
     return name
 
 
