@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract_exceptions import OF_LACKING_CLASS, Deviation
+from describe_bindings import signatures
 
 from yolotrt_lab.emulation.tensorrt.namespace import Api
 from yolotrt_lab.emulation.tensorrt.objects import Hidden, Unemulated
@@ -163,6 +164,9 @@ def _compare_method(name: str, found: Any, overloads: list[str], api: Api, resul
     if isinstance(found, classmethod):
         implementation = implementation.replace(parameters=list(implementation.parameters.values())[1:])
     shown = inspect.signature(function)
+    if signatures(found, function.__name__) != overloads:
+        result.note(name, "different", f"documented as {signatures(found, function.__name__)}, not {overloads}")
+        return
     for text in overloads:
         signature = parse_signature(text)
         problem = _does_not_take(implementation, signature, static=static, operator_like=function.__name__ in INDEXING)

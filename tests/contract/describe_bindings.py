@@ -19,7 +19,7 @@ _SPECIAL = ("__contains__", "__delitem__", "__enter__", "__eq__", "__exit__", "_
 # Names that NVIDIA's package offers because its `__init__` uses them, not as part of the interface.
 _LEAKED_NAMES = ("attr", "common_enter", "common_exit", "ctypes", "os", "sys", "value", "warnings")
 _PREFIXES = re.compile(
-    r"\b(?:tensorrt_bindings\.tensorrt\.|nvinfer1::(?:\w+::)*|nvonnxparser::(?:\w+::)*|typing\.|typing_extensions\.|"
+    r"\b(?:tensorrt(?:_bindings)?\.tensorrt\.|nvinfer1::(?:\w+::)*|nvonnxparser::(?:\w+::)*|typing\.|typing_extensions\.|"
     r"collections\.abc\.|detail::(?:\w+(?:::|<[^>]*>))*)"
 )
 
@@ -46,7 +46,7 @@ def describe(module: types.ModuleType) -> dict[str, Any]:
         elif hasattr(type(value), "__members__"):
             result["aliases"][name] = f"{type(value).__name__}.{value.name}"
         elif callable(value):
-            result["functions"][name] = _signatures(value, name)
+            result["functions"][name] = signatures(value, name)
     return result
 
 
@@ -58,7 +58,7 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
         return
     entry: dict[str, Any] = {
         "bases": [base.__name__ for base in cls.__bases__ if not base.__name__.startswith("pybind11")],
-        "init": [text for text in _signatures(cls.__init__, "__init__") if "*args" not in text],
+        "init": [text for text in signatures(cls.__init__, "__init__") if "*args" not in text],
         "methods": {},
         "properties": {},
         "kinds": {},
@@ -84,7 +84,7 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
         elif hasattr(type(value), "__members__"):
             entry["constants"][member] = f"{type(value).__name__}.{value.name}"
         elif callable(value) or isinstance(value, (staticmethod, classmethod)):
-            entry["methods"][member] = _signatures(value, member)
+            entry["methods"][member] = signatures(value, member)
     kept = {key: value for key, value in entry.items() if value or key in ("bases", "init")}
     result["classes"][name] = kept
 
@@ -95,7 +95,7 @@ def _kind(value: property) -> str:
     return _PREFIXES.sub("", document.splitlines()[0].rpartition(" -> ")[2]) if " -> " in document else ""
 
 
-def _signatures(function: Any, name: str) -> list[str]:
+def signatures(function: Any, name: str) -> list[str]:
     """Return every overload as `(name: type, ...) -> type`, without `self`."""
     document = inspect.getdoc(getattr(function, "__func__", function)) or ""
     found = []

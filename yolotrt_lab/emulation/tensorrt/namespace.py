@@ -143,6 +143,11 @@ class Api:
                     known=self.known, static=True,
                 )  # fmt: skip
                 members[member] = staticmethod(function)
+            elif isinstance(found, classmethod):  # NVIDIA's are static: the class does not show
+                function = checked(
+                    found.__func__, name=member, class_name="", overloads=overloads, types=self.types, known=self.known
+                )
+                members[member] = classmethod(function)
             elif found is None:
                 members[member] = Unemulated(name, member, "method")
         for member, access in properties.items():
