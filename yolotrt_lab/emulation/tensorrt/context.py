@@ -8,6 +8,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.tensorrt.debug_tensors import DebugStates
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged, call_user
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
@@ -30,7 +31,7 @@ _FAILURES = {
 }
 
 
-class IExecutionContext(ContextManaged):
+class IExecutionContext(DebugStates, ContextManaged):
     """Runs an engine. Shapes and addresses are set by tensor name; inferences run in the order of their stream."""
 
     def _setup(self, reporter: Reporter, engine: Any) -> None:
@@ -199,6 +200,8 @@ class IExecutionContext(ContextManaged):
     def _shape(self, record: TensorRecord) -> Shape:
         if record.mode == "INPUT":
             return self._shapes.get(record.name, record.shape)
+        if self._engine._depends_on_data(record.name):
+            return record.shape
         return self._output_shapes()[record.name]
 
     def get_tensor_shape(self, name: str) -> Any:
@@ -220,7 +223,7 @@ class IExecutionContext(ContextManaged):
         if record is None or record.mode != "OUTPUT":
             return -1
         profile = self._engine._head.profiles[self._profile]
-        shape = self._engine._output_shapes({key: shapes[2] for key, shapes in profile.items()})[name]
+        shape = self._engine._greatest_shape(name, profile)
         return int(math.prod(shape) * _ITEM_BYTES[record.dtype])
 
     def update_device_memory_size_for_shapes(self) -> int:
@@ -260,10 +263,10 @@ class IExecutionContext(ContextManaged):
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         """Enqueue one inference in a stream; it is done when something has synchronised with the stream."""
-        execution = self._prepare(_ENQUEUE, stream_handle)
-        if execution is None:
-            return False
         try:
+            execution = self._prepare(_ENQUEUE, stream_handle)
+            if execution is None:
+                return False
             self._executor.enqueue(execution, stream_handle, on_times=self._on_times())
         except DeviceFault as fault:
             return self._failed(_ENQUEUE, fault)
@@ -280,10 +283,10 @@ class IExecutionContext(ContextManaged):
             )
         for record, address in zip(self._engine._head.tensors, bindings, strict=True):
             self._addresses[record.name] = int(address)
-        execution = self._prepare(where, 0)
-        if execution is None:
-            return False
         try:
+            execution = self._prepare(where, 0)
+            if execution is None:
+                return False
             self._executor.run(execution, on_times=self._on_times())
         except DeviceFault as fault:
             return self._failed(where, fault)
@@ -314,6 +317,10 @@ class IExecutionContext(ContextManaged):
                 self._reporter.usage_error(where, text)
                 return None
         shapes = {**self._shapes, **self._output_shapes()}
+        unknown = [record.name for record in self._outputs() if self._engine._depends_on_data(record.name)]
+        if unknown:  # TensorRT waits here, too: allocators are asked for as much as is needed
+            found = self._executor.sizes_from_data(Execution(shapes, dict(self._addresses)), stream_handle)
+            shapes.update({name: found[name] for name in unknown})
         for record in self._outputs():
             if record.name in self._allocators:
                 self._allocate(record, shapes[record.name], stream_handle)

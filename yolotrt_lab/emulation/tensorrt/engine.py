@@ -25,6 +25,9 @@ def _budget(name: str) -> Any:
     return fixed("ICudaEngine", name, 0, "The budget of weight streaming.", meaning="the engine streams no weights")
 
 
+_DATA_DEPENDENT = ("NonMaxSuppression", "NonZero", "Compress", "Unique")
+
+
 class ICudaEngine(PlanHolder):
     """A compiled network. Contexts made from it run it."""
 
@@ -56,6 +59,20 @@ class ICudaEngine(PlanHolder):
         if key not in self._shape_cache:
             self._shape_cache[key] = self._network.output_shapes(inputs, [record.name for record in outputs])
         return self._shape_cache[key]
+
+    def _depends_on_data(self, name: str) -> bool:
+        """Return whether an output's size is known only when the inputs' values are."""
+        known = self._head.shape_rules or not any(node.op in _DATA_DEPENDENT for node in self._head.nodes)
+        return not known and -1 in self._records[name].shape
+
+    def _greatest_shape(self, name: str, profile: dict[str, ShapeRange]) -> Shape:
+        """Return the shape of an output for the greatest inputs of a profile."""
+        if self._depends_on_data(name):
+            raise EmulationError(
+                f"How large {name} can become is not emulated: its size depends on the data.",
+                fix="Give the output an allocator with set_output_allocator.",
+            )
+        return self._output_shapes({key: shapes[2] for key, shapes in profile.items()})[name]
 
     def _moving_size(self, inputs: dict[str, Shape]) -> int:
         for record in self._head.tensors:

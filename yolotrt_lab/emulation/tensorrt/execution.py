@@ -87,6 +87,24 @@ class OpenvinoExecutor:
             self.enqueue(execution, 0, on_times=on_times)
             scheduler.synchronize_stream(0)
 
+    def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
+        """Return the shapes of outputs whose size depends on the inputs' values; see `Executor`."""
+        import openvino
+
+        scheduler = device().scheduler
+        with scheduler.lock:
+            scheduler.synchronize_stream(stream_handle)
+            request = self._network.compiled.create_infer_request()
+            for record in self._tensors:
+                if record.mode == "INPUT":
+                    place = self._place(record, execution)
+                    payload = place.allocation.payload[place.offset : place.offset + place.nbytes]
+                    array = payload.view(_NUMPY_TYPES[record.dtype]).reshape(place.shape)
+                    request.set_tensor(record.name, openvino.Tensor(array, shared_memory=True))
+            request.infer()
+        outputs = [record.name for record in self._tensors if record.mode == "OUTPUT"]
+        return {name: tuple(request.get_tensor(name).get_shape()) for name in outputs}
+
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream; see `Executor`."""
         device().scheduler.stream(stream_handle)

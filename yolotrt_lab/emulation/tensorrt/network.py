@@ -175,8 +175,9 @@ class INetworkDefinition(LayerAdding, NetworkMarks, ContextManaged):
         ]
         return earlier if late else []
 
-    def _renamed(self) -> None:
-        self._graph.renamed()
+    def _renamed(self, layer: LayerState) -> None:
+        """Note that the nodes of a layer carry an old name; what reads it does not mind."""
+        self._graph.changed([] if layer.source is not None else [layer])
 
     def _refresh(self) -> None:
         self._graph.refresh()

@@ -59,11 +59,6 @@ class NetworkGraph:
         self._stale.update(layers)
         self._model = None
 
-    def renamed(self) -> None:
-        """Note that names changed, so that the written nodes carry old ones."""
-        self._stale.update(layer for layer in self._network._layers if layer.source is None)
-        self._model = None
-
     def refresh(self) -> None:
         """Write what has changed, in order, and work out its shapes."""
         if not self._stale or self._busy:

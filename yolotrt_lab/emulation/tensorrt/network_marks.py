@@ -58,15 +58,15 @@ class NetworkMarks(ApiObject):
         """Name weights of a layer, so that a refitter finds them; False if no layer has them."""
         array = weights if isinstance(weights, np.ndarray) else weights.numpy()
         found = [
-            value
+            (layer, value)
             for layer in self._layers
             for value in layer.settings.values()
-            if getattr(value, "nbytes", None) == array.nbytes and _same_memory(value, array)
+            if isinstance(value, np.ndarray) and _same_memory(value, array)
         ]
         if not found or not name or any(known == name for _, known in self._weights_names):
             return False
-        self._weights_names.append((found[0], name))
-        self._graph.renamed()
+        self._weights_names.append((found[0][1], name))
+        self._graph.changed(layer for layer, _ in found if layer.source is None)
         return True
 
     def _name_of_weights(self, array: Array) -> str | None:

@@ -35,13 +35,17 @@ class OpenvinoTarget:
         """Return how the builder names what it does."""
         return "Compiling for the CPU with OpenVINO."
 
+    def memory_bytes(self) -> int:
+        """Return how much memory the emulated device has."""
+        return device().heap.capacity
+
     def has_fast(self, precision: str) -> bool:
         """Return whether the processor computes in this precision; BF16 is its 16 bits too, and it has no TF32."""
         wanted = {"FP16": {"FP16", "BF16"}, "INT8": {"INT8"}}.get(precision, set())
         return bool(wanted & set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
 
     def arithmetic(self, hint: str) -> str:
-        """Return what is really computed in: BF16 for FP16 where the processor has only that, FP32 if it has neither."""
+        """Return what is really computed in: BF16 for FP16 if the processor has only that, FP32 if it has neither."""
         native = set(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         order = {"f16": ("FP16", "BF16"), "bf16": ("BF16",)}.get(hint, ())
         return next(({"FP16": "f16", "BF16": "bf16"}[name] for name in order if name in native), "f32")

@@ -80,6 +80,13 @@ class Executor(Protocol):
             DeviceFault: An address is not usable device memory, or something enqueued earlier was at fault.
         """
 
+    def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
+        """Wait for a stream and return the shapes of all outputs for the inputs' values; for outputs of unknown size.
+
+        Raises:
+            DeviceFault: An input's address is not usable device memory, or something enqueued earlier was at fault.
+        """
+
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream.
 
@@ -119,6 +126,9 @@ class Target(Protocol):
 
     def describe(self) -> str:
         """Return how the builder names what it does."""
+
+    def memory_bytes(self) -> int:
+        """Return how much memory the device has."""
 
     def has_fast(self, precision: str) -> bool:
         """Return whether "FP16", "INT8" or "TF32" is computed natively."""

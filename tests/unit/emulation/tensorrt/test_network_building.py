@@ -253,3 +253,76 @@ class TestParsedNetworks:
     def test_an_untouched_network_is_the_parsed_model(self, lab, model):
         network = lab.network(model())
         assert network._model is network._graph.base
+
+
+class TestSizesThatDependOnData:
+    """Their outputs need an allocator: only running tells how large they are."""
+
+    @pytest.fixture
+    def run_allocating(self, trt, lab, network, cudart):
+        def run(**inputs):
+            engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+            context, allocators = engine.create_execution_context(), {}
+            for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
+                if name in inputs:
+                    address = cudart.cudaMalloc(inputs[name].nbytes)[1]
+                    kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
+                    cudart.cudaMemcpy(address, inputs[name], inputs[name].nbytes, kind)
+                    context.set_tensor_address(name, address)
+                else:
+                    allocators[name] = make_allocator(trt, cudart)
+                    context.set_output_allocator(name, allocators[name])
+            assert context.execute_async_v3(0), lab.log.errors
+            cudart.cudaDeviceSynchronize()
+            types = {name: trt.nptype(engine.get_tensor_dtype(name)) for name in allocators}
+            return {name: fetch(cudart, allocator, types[name]) for name, allocator in allocators.items()}
+
+        return run
+
+    def test_non_zero(self, trt, network, run_allocating):
+        x = network.add_input("x", trt.float32, (3, 4))
+        layer = outputs_of(network, network.add_non_zero(x))
+        assert layer.get_output(0).shape == (2, -1)
+        assert layer.get_output(0).dtype == trt.int32
+        values = np.float32([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 0, 4]])
+        (found,) = run_allocating(x=values).values()
+        assert np.array_equal(found, np.array(np.nonzero(values)))
+
+    def test_suppression(self, trt, network, run_allocating):
+        boxes = network.add_input("boxes", trt.float32, (1, 4, 1, 4))
+        scores = network.add_input("scores", trt.float32, (1, 4, 2))
+        limit, overlap = (network.add_constant((), np.array(v)).get_output(0) for v in (np.int32(3), np.float32(0.5)))
+        layer = network.add_nms(boxes, scores, limit)
+        layer.set_input(3, overlap)
+        layer.set_input(4, network.add_constant((), np.array(0.2, np.float32)).get_output(0))
+        outputs_of(network, layer)
+        corners = np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [0, 0, 9, 10]]).reshape(1, 4, 1, 4)
+        marks = np.float32([[[0.9, 0.0], [0.8, 0.7], [0.6, 0.0], [0.1, 0.1]]])
+        kept, count = run_allocating(boxes=corners, scores=marks).values()
+        assert kept.tolist() == [[0, 0, 0], [0, 0, 2], [0, 1, 1]]
+        assert int(count) == 3
+
+
+def make_allocator(trt, cudart):
+    class Allocator(trt.IOutputAllocator):
+        def __init__(self):
+            trt.IOutputAllocator.__init__(self)
+            self.address, self.shape = 0, ()
+
+        def reallocate_output(self, tensor_name, memory, size, alignment):
+            self.address = cudart.cudaMalloc(max(size, 1))[1]
+            return self.address
+
+        def reallocate_output_async(self, tensor_name, memory, size, alignment, stream):
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name, shape):
+            self.shape = tuple(shape)
+
+    return Allocator()
+
+
+def fetch(cudart, allocator, dtype):
+    array = np.empty(allocator.shape, dtype)
+    cudart.cudaMemcpy(array, allocator.address, array.nbytes, cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost)
+    return array

@@ -30,7 +30,7 @@ class ILayer(ApiObject):
     @name.setter
     def name(self, value: str) -> None:
         self._state.name = str(value)
-        self._state.network._renamed()
+        self._state.network._renamed(self._state)
 
     @property
     def metadata(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from yolotrt_lab.errors import EmulationError
 from yolotrt_lab.types import Array
 
 __all__ = [
@@ -105,4 +106,9 @@ def weights_array(value: Any) -> Array | None:
     if value is None:
         return None
     array = value if isinstance(value, np.ndarray) else value.numpy()
+    if not isinstance(array, np.ndarray):
+        raise EmulationError(
+            f"Weights of type {value.dtype.name} are not emulated in networks made by hand: NumPy has no such type.",
+            fix="Give them in FP32 and add a cast.",
+        )
     return array if array.size else None
