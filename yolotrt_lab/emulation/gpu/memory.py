@@ -37,12 +37,14 @@ class DeviceMemory(Protocol):
         provider: ONNX Runtime's execution provider for it.
         kind: What ONNX Runtime calls its memory.
         ordinal: The device's number.
+        total_bytes: How much memory it has.
     """
 
     name: str
     provider: str
     kind: str
     ordinal: int
+    total_bytes: int
 
     def compute(self) -> str:
         """Return the kind of device, for which a plan is built."""

@@ -59,6 +59,10 @@ class GpuTarget:
             f"executed in floating point: no INT8 arithmetic."
         )
 
+    def memory_bytes(self) -> int:
+        """Return how much memory the GPU has."""
+        return self._memory.total_bytes
+
     def has_fast(self, precision: str) -> bool:
         """Return whether engines run in this precision here: in FP16, but neither in INT8 nor in TF32."""
         return precision == "FP16"
@@ -163,6 +167,10 @@ class GpuExecutor:
     def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
         """Refuse: see `Executor`; such networks are refused when they are built."""
         raise EmulationError("Outputs whose size depends on the data are not emulated on a GPU's memory.")
+
+    def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
+        """Refuse; the builder has refused such networks before."""
+        raise EmulationError("Shapes that depend on the data are not emulated on a GPU.")
 
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream."""

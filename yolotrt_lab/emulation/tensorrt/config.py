@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.tensorrt.builder_flags import check_flag
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.profile import IOptimizationProfile
 from yolotrt_lab.emulation.tensorrt.properties import FlagBits, fixed, kept
+from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.emulation.tensorrt.timing_cache import read_timing_cache
 from yolotrt_lab.errors import EmulationError
 
@@ -122,7 +122,7 @@ class IBuilderConfig(FlagBits, ContextManaged):
 
     def get_memory_pool_limit(self, pool: Any) -> int:
         """Return a memory pool's limit; by default all device memory, and 1 GiB for a kernel's shared memory."""
-        defaults = {"WORKSPACE": device().heap.capacity, "TACTIC_DRAM": device().heap.capacity}
+        defaults = dict.fromkeys(("WORKSPACE", "TACTIC_DRAM"), target().memory_bytes())
         defaults["TACTIC_SHARED_MEMORY"] = 1 << 30
         return self._pools.get(int(pool), defaults.get(pool.name, 0))
 

@@ -39,6 +39,10 @@ class OpenvinoTarget:
         """Return how much memory the emulated device has."""
         return device().heap.capacity
 
+    def memory_bytes(self) -> int:
+        """Return how much memory the emulated device has."""
+        return device().heap.capacity
+
     def has_fast(self, precision: str) -> bool:
         """Return whether the processor computes in this precision; BF16 is its 16 bits too, and it has no TF32."""
         wanted = {"FP16": {"FP16", "BF16"}, "INT8": {"INT8"}}.get(precision, set())

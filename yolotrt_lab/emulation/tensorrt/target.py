@@ -130,6 +130,9 @@ class Target(Protocol):
     def memory_bytes(self) -> int:
         """Return how much memory the device has."""
 
+    def memory_bytes(self) -> int:
+        """Return how much memory the device has."""
+
     def has_fast(self, precision: str) -> bool:
         """Return whether "FP16", "INT8" or "TF32" is computed natively."""
 

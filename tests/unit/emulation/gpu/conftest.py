@@ -19,6 +19,7 @@ class HostMemory:
     provider = "CPUExecutionProvider"
     kind = "cpu"
     ordinal = 0
+    total_bytes = 3 << 30
 
     def __init__(self):
         self.capability = "9.0"

@@ -206,6 +206,9 @@ class TestPrecision:
         assert not lab.builder.platform_has_fast_int8
         assert not lab.builder.platform_has_tf32
 
+    def test_all_memory_is_the_default_workspace(self, trt, lab):
+        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 3 << 30
+
     def test_the_builder_says_what_it_does(self, lab, model):
         lab.engine(model())
         said = "\n".join(text for _, text in lab.log.messages)
