@@ -168,10 +168,6 @@ class GpuExecutor:
         """Refuse: see `Executor`; such networks are refused when they are built."""
         raise EmulationError("Outputs whose size depends on the data are not emulated on a GPU's memory.")
 
-    def sizes_from_data(self, execution: Execution, stream_handle: int) -> dict[str, Shape]:
-        """Refuse; the builder has refused such networks before."""
-        raise EmulationError("Shapes that depend on the data are not emulated on a GPU.")
-
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream."""
         self._memory.check_stream(stream_handle)
