@@ -57,7 +57,7 @@ def quantize_classically(onnx_bytes: bytes, network: Any, config: Any, reporter:
         Cancelled: The progress monitor asked to stop.
         EmulationError: The legacy calibrator.
     """
-    algorithm = call_user(config.int8_calibrator.get_algorithm)
+    algorithm = call_user(config._int8_calibrator.get_algorithm)
     method = _METHODS.get("" if algorithm is None else algorithm.name)
     if method is None:
         raise EmulationError(
@@ -91,7 +91,7 @@ class _Calibration:
         """Return the scales: the program's cache if it has one, otherwise found from its batches."""
         from yolotrt_lab.precision.table import read_calibration_cache, write_calibration_cache
 
-        calibrator = self.config.int8_calibrator
+        calibrator = self.config._int8_calibrator
         cache = self.source.with_name("calibration.cache")
         known = call_user(calibrator.read_calibration_cache)
         if known is not None and memoryview(known).nbytes:
@@ -111,7 +111,7 @@ class _Calibration:
         names = [tensor.name for tensor in self.network._inputs]
         shapes = [_batch_shape(tensor, self.config) for tensor in self.network._inputs]
         number = 0
-        while addresses := call_user(self.config.int8_calibrator.get_batch, names):
+        while addresses := call_user(self.config._int8_calibrator.get_batch, names):
             if len(addresses) != len(names):
                 raise CalibrationFailed(f"get_batch returned {len(addresses)} addresses for {len(names)} inputs.")
             number += 1
@@ -174,7 +174,7 @@ def _batch_shape(tensor: Any, config: Any) -> tuple[int, ...]:
 
     Like TensorRT, do not ask the calibrator: its `get_batch_size` is of the time before explicit batches.
     """
-    profile = config.get_calibration_profile() or (config._profiles[0] if config._profiles else None)
+    profile = config._calibration_profile or (config._profiles[0] if config._profiles else None)
     shapes = profile._shapes.get(tensor.name) if profile is not None else None
     shape = shapes[1] if shapes else tensor._shape
     if -1 in shape:

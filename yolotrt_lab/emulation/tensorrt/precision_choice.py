@@ -87,7 +87,7 @@ def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:
         return PrecisionChoice(hint, complaint=text)
     if explicit or not int8:
         return PrecisionChoice(hint)
-    if config.int8_calibrator is not None:
+    if config._int8_calibrator is not None:
         return PrecisionChoice(hint, calibrate=True)
     general = (
         "Calibrator is not being used. Users must provide dynamic range for all tensors that are not Int32 or Bool."
