@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.tensorrt.layer_precision import missing_scale
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import call_user
 from yolotrt_lab.emulation.tensorrt.progress import Progress
@@ -160,10 +161,7 @@ def _as_network(calibration: _Calibration) -> bytes:
     table = calibration.table(lambda batches: calibrate_network(model, batches, method=calibration.method))
     for name in quantizable(model):
         if name not in table.scales:
-            calibration.reporter.warning(
-                f"Missing scale and zero-point for tensor {name}, expect fall back to non-int8 implementation for any "
-                "layer consuming or producing given tensor"
-            )
+            calibration.reporter.warning(missing_scale(name))
     count = insert_pairs(model, table.scales)
     calibration.reporter.info(f"[emulation] {count} convolutions and matrix products quantized.")
     return bytes(model.SerializeToString())
