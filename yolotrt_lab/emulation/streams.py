@@ -11,6 +11,7 @@ has a default stream of its own besides (handle 2).
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,8 +27,6 @@ __all__ = ["GREATEST_PRIORITY", "LEAST_PRIORITY", "Event", "Operation", "Schedul
 LEAST_PRIORITY, GREATEST_PRIORITY = 0, -5
 """What `cudaDeviceGetStreamPriorityRange` gives on an H200."""
 
-_FIRST_HANDLE = 0x5EED0000
-_HANDLE_STEP = 0x10
 _PER_THREAD = 2
 _OTHER, _MARK, _WAIT, _JOIN = Task("other"), Task("event"), Task("wait"), Task("join")
 
@@ -38,7 +37,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.captures = Captures()
-        self._next_handle = _FIRST_HANDLE
+        self._handles = itertools.count(0x5EED0000, 0x10)
         self._number = 0
         self._free_s = 0.0
         self._in_host_function = False
@@ -56,10 +55,8 @@ class Scheduler:
         """Return a new stream; a priority out of range becomes the nearest one, as in CUDA."""
         with self.lock:
             self._enter()
-            kept = min(max(priority, GREATEST_PRIORITY), LEAST_PRIORITY)
-            stream = Stream(self._next_handle, blocking, kept)
+            stream = Stream(next(self._handles), blocking, min(max(priority, GREATEST_PRIORITY), LEAST_PRIORITY))
             self._streams[stream.handle] = stream
-            self._next_handle += _HANDLE_STEP
             recorder.add("streams_created")
             return stream
 
@@ -71,7 +68,7 @@ class Scheduler:
                 raise DeviceFault("invalid handle", "the default stream cannot be destroyed")
             self.captures.forget(stream)
             del self._streams[handle]
-            self._retired.append(stream)
+            self._retire([stream])
 
     def stream(self, handle: int) -> Stream:
         """Return the stream with this handle; 1 is another name of the legacy default stream, 2 the thread's own one.
@@ -197,7 +194,7 @@ class Scheduler:
                 waits = (begin, *(operations[id(earlier)] for earlier in node.after))
                 operations[id(node)] = self._append(branch, node.bind(), waits, node.task, launch)
                 recorder.did(node.task, stream.handle)
-            self._retired.extend(branch for branch in branches.values() if branch is not stream)
+            self._retire(branch for branch in branches.values() if branch is not stream)
             ends = tuple(branch.last for branch in branches.values() if branch.last is not None)
             graph.last = self._append(stream, None, ends, _JOIN, launch)
             for node in nodes:
@@ -309,8 +306,12 @@ class Scheduler:
             self.captures.check_legacy()
         return stream
 
+    def _retire(self, streams: Iterable[Stream]) -> None:
+        """Keep streams without a handle as long as they have work to do."""
+        self._retired = [stream for stream in (*self._retired, *streams) if stream.queue]
+
     def _all(self) -> list[Stream]:
-        self._retired = [stream for stream in self._retired if stream.queue]
+        self._retire(())
         return [*self._streams.values(), *self._per_thread.values(), *self._retired]
 
     def _append(

@@ -248,6 +248,15 @@ class TestForkAndJoin:
         value(rt.cudaStreamSynchronize(box.stream))
         assert (box.back.view(np.uint8) == 7).all()
 
+    def test_branches_of_finished_launches_are_forgotten(self, rt, box):
+        from yolotrt_lab.emulation.device import device
+
+        launchable = value(rt.cudaGraphInstantiate(value(self.fork(rt, box, join=True)), 0))
+        for _ in range(5):
+            value(rt.cudaGraphLaunch(launchable, box.stream))
+            value(rt.cudaStreamSynchronize(box.stream))
+        assert len(device().scheduler._retired) <= 1
+
     def test_work_that_was_not_joined_spoils_the_capture(self, rt, box):
         code, graph = self.fork(rt, box, join=False)
         assert (int(code), graph) == (904, None)
