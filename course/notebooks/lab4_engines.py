@@ -689,6 +689,8 @@ if platform.kind == "emulated":
 # part you learn to make them survive, and to notice when they did not.
 
 # %%
+import warnings
+
 from cuda.bindings import runtime as cudart
 
 from yolotrt_lab.export.divergence import make_session
@@ -1219,9 +1221,11 @@ def build_classic(calibrator, size=320):
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     profile.set_shape("images", *[(n, 3, size, size) for n in (1, 4, 4)])
     config.add_optimization_profile(profile)
-    config.set_calibration_profile(profile)
     config.set_flag(trt.BuilderFlag.INT8)
-    config.int8_calibrator = calibrator
+    with warnings.catch_warnings():  # TensorRT 10 says each time that explicit quantization superseded calibrators
+        warnings.simplefilter("ignore", DeprecationWarning)
+        config.set_calibration_profile(profile)
+        config.int8_calibrator = calibrator
     return builder.build_serialized_network(network, config)
 
 
