@@ -1,15 +1,22 @@
 """Emulated TensorRT by ONNX Runtime, on a device that every machine has: emulated device memory and the CPU provider.
 
 All but the questions to the CUDA driver is the code that runs on a GPU: ONNX Runtime reads and writes raw addresses.
+With `YOLOTRT_TEST_GPU=1` the same tests run on a real GPU with onnxruntime-gpu and cuda-python.
 """
 
 import contextlib
+import importlib
+import os
 
 import pytest
 
+from yolotrt_lab.emulation import modules
 from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.gpu.memory import CudaMemory
 from yolotrt_lab.emulation.gpu.target import GpuTarget
 from yolotrt_lab.emulation.tensorrt.target import use_target
+
+ON_GPU = os.environ.get("YOLOTRT_TEST_GPU") == "1"
 
 
 class HostMemory:
@@ -48,9 +55,23 @@ class HostMemory:
         return allocation.payload[offset : offset + nbytes].tobytes()
 
 
+@pytest.fixture(params=[10, 11], ids=["api10", "api11"])
+def trt(request):
+    """The emulated tensorrt module; on a GPU, CUDA's modules are the real ones."""
+    modules.activate(request.param, on_gpu=ON_GPU)
+    return importlib.import_module("tensorrt")
+
+
+@pytest.fixture
+def on_host():
+    """Says that a test is about emulated memory, or needs OpenVINO, or would crash the CUDA driver."""
+    if ON_GPU:
+        pytest.skip("not on a real GPU")
+
+
 @pytest.fixture
 def memory(trt):
     """The device that is compiled for and run on."""
-    memory = HostMemory()
+    memory = CudaMemory() if ON_GPU else HostMemory()
     use_target(GpuTarget(memory))
     return memory

@@ -59,7 +59,7 @@ class TestResults:
         engine = lab.engine(path)
         assert engine.get_tensor_dtype("output0") == trt.DataType.HALF
         batch = images().astype(np.float16)
-        assert distance(infer(engine.create_execution_context(), batch), reference(path, batch)) < 1e-3
+        assert distance(infer(engine.create_execution_context(), batch), reference(path, batch)) < 1e-2
 
     def test_batches_of_a_profile(self, lab, model, infer, images, reference, distance):
         path = model(batch="batch")
@@ -172,11 +172,11 @@ class TestPrecision:
         assert sum(layer["LayerType"] == "Dequantize" for layer in found) == 3
         assert "ONNX Layer: w0" not in json.dumps(found)
 
-    def test_an_fp16_graph(self, trt, lab, model):
+    def test_an_fp16_graph(self, trt, lab, model, memory):
         found = layers(trt, lab.engine(model(dtype="float16")))
-        # ONNX Runtime's CPU provider computes in FP32 between casts, and the inspector says so.
         kinds = {tuple(datatypes(layer)) for layer in found if layer["LayerType"] == "Convolution"}
-        assert kinds == {("FP32",)}
+        # ONNX Runtime's CPU provider computes in FP32 between casts, and the inspector says so.
+        assert kinds == {("FP32",) if memory.provider.startswith("CPU") else ("FP16",)}
 
     def test_the_fp16_flag(self, trt, lab, model, infer, images, reference, distance):
         if not hasattr(trt.BuilderFlag, "FP16"):
@@ -206,8 +206,8 @@ class TestPrecision:
         assert not lab.builder.platform_has_fast_int8
         assert not lab.builder.platform_has_tf32
 
-    def test_all_memory_is_the_default_workspace(self, trt, lab):
-        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 3 << 30
+    def test_all_memory_is_the_default_workspace(self, trt, lab, memory):
+        assert lab.config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == memory.total_bytes > 0
 
     def test_the_builder_says_what_it_does(self, lab, model):
         lab.engine(model())
@@ -218,7 +218,7 @@ class TestPrecision:
 
 
 class TestInspector:
-    def test_fused_layers_name_their_nodes(self, trt, lab, model):
+    def test_fused_layers_name_their_nodes(self, trt, lab, model, memory):
         engine = lab.engine(model())
         found = layers(trt, engine)
         assert engine.num_layers == len(found)
@@ -227,7 +227,8 @@ class TestInspector:
         assert sorted(told) == sorted(set(told))  # nobody's work is done twice
         assert {name for name in nodes if "Conv" in name} <= set(told)
         assert len({layer["Name"] for layer in found}) == len(found)
-        assert all("onnxruntime_CPU_" in layer["TacticName"] for layer in found)
+        by = f"onnxruntime_{memory.provider.removesuffix('ExecutionProvider')}_"
+        assert all(layer["TacticName"].startswith(by) for layer in found)
 
     def test_dynamic_dimensions(self, trt, lab, model):
         lab.profile((1, 3, SIZE, SIZE), (2, 3, SIZE, SIZE), (4, 3, SIZE, SIZE))
@@ -262,7 +263,7 @@ class TestMistakes:
         assert "illegal memory access" in lab.log.errors
         assert words in lab.log.errors
 
-    def test_freed_memory(self, cudart, lab, bound):
+    def test_freed_memory(self, cudart, lab, bound, on_host):
         context, addresses, _ = bound
         cudart.cudaFree(addresses["images"])
         assert not context.execute_async_v3(0)
@@ -272,7 +273,7 @@ class TestMistakes:
         assert not context.execute_async_v3(0)
         assert "Address is not set for input tensor images." in lab.log.errors
 
-    def test_no_stream(self, lab, bound):
+    def test_no_stream(self, lab, bound, on_host):
         assert not bound[0].execute_async_v3(0xBAD)
         assert "invalid resource handle" in lab.log.errors
 
@@ -288,7 +289,7 @@ class TestMistakes:
 
 
 class TestPlans:
-    def test_of_another_gpu(self, lab, model, memory):
+    def test_of_another_gpu(self, lab, model, memory, on_host):
         plan = lab.plan(model())
         memory.capability = "8.6"
         assert lab.load(plan) is None
@@ -296,7 +297,7 @@ class TestPlans:
         assert "got compute 9.0" in lab.log.errors
         assert "please rebuild" in lab.log.errors
 
-    def test_of_the_emulation_on_the_processor(self, lab, model, memory):
+    def test_of_the_emulation_on_the_processor(self, lab, model, memory, on_host):
         use_target(None)
         plan = lab.plan(model())
         use_target(GpuTarget(memory))
@@ -304,7 +305,7 @@ class TestPlans:
         assert "incompatible device" in lab.log.errors
         assert "OpenVINO" in lab.log.errors
 
-    def test_on_the_processor(self, lab, model):
+    def test_on_the_processor(self, lab, model, on_host):
         plan = lab.plan(model())
         use_target(None)
         assert lab.load(plan) is None
