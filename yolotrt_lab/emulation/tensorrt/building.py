@@ -71,9 +71,9 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
         hint=choice.hint,
         strongly_typed=network._strongly_typed,
         tf32=config._has_flag("TF32"),
-        fp32_layers=in_fp32 if choice.hint != "f32" else None,
+        fp32_layers=() if choice.mixed else in_fp32 if choice.hint != "f32" else None,
     )
-    if order.fp32_layers is not None and refit_mode(config):
+    if order.fp32_layers and refit_mode(config):
         raise EmulationError(
             "Refitting an engine whose layers were given precisions is not emulated.",
             fix="Build it without the refit flag, or without precisions of single layers.",

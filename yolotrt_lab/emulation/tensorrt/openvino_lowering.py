@@ -31,13 +31,14 @@ _LOWERED["Interpolate"] = 1
 _MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
 
-def lower_all_but(model: Any, kept: Collection[str], *, element_type: str) -> None:
+def lower_all_but(model: Any, kept: Collection[str], *, element_type: str, instead_of: str = "f32") -> None:
     """Write 16-bit types into an `openvino.Model`, in place.
 
     Args:
         model: The model; its inputs and outputs keep their types.
         kept: Names of the ONNX nodes, and of the tensors they write, that stay in FP32.
         element_type: "bf16" or "f16".
+        instead_of: The type that is replaced: "f32", or "f16" in a model whose types are mixed already.
     """
     opset = require("openvino.opset13", purpose="mix precisions on the CPU")
     lowered: set[tuple[str, int]] = set()
@@ -57,16 +58,16 @@ def lower_all_but(model: Any, kept: Collection[str], *, element_type: str) -> No
             fixed.add(operation.get_name())
             continue
         low = operation.get_type_name() in _LOWERED and not _is_kept(operation, kept)
-        low = low and operation.get_output_element_type(0).get_type_name() == "f32"
+        low = low and operation.get_output_element_type(0).get_type_name() == instead_of
         for place, port in enumerate(operation.inputs()):
             source = port.get_source_output()
             is_low = (source.get_node().get_name(), source.get_index()) in lowered
             if low and place >= _LOWERED[operation.get_type_name()]:
                 continue
-            if low and not is_low and source.get_element_type().get_type_name() == "f32":
+            if low and not is_low and source.get_element_type().get_type_name() == instead_of:
                 port.replace_source_output(typed(source, element_type))
             elif not low and is_low:
-                _restore(port, typed(source, "f32"), operation)
+                _restore(port, typed(source, instead_of), operation)
         if low:
             lowered.update((operation.get_name(), index) for index in range(operation.get_output_size()))
     model.validate_nodes_and_infer_types()

@@ -39,10 +39,6 @@ class OpenvinoTarget:
         """Return how much memory the emulated device has."""
         return device().heap.capacity
 
-    def memory_bytes(self) -> int:
-        """Return how much memory the emulated device has."""
-        return device().heap.capacity
-
     def has_fast(self, precision: str) -> bool:
         """Return whether the processor computes in this precision; BF16 is its 16 bits too, and it has no TF32."""
         wanted = {"FP16": {"FP16", "BF16"}, "INT8": {"INT8"}}.get(precision, set())
@@ -61,7 +57,8 @@ class OpenvinoTarget:
             low, hint = self.arithmetic(hint), "f32"
             quantized = any(operation.get_type_name() == "FakeQuantize" for operation in model.get_ops())
             if low != "f32" and not quantized:
-                lower_all_but(model, order.fp32_layers, element_type=low)
+                asked = "f16" if order.strongly_typed else "f32"
+                lower_all_but(model, order.fp32_layers, element_type=low, instead_of=asked)
         return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=hint)
 
     def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from yolotrt_lab.emulation.tensorrt.builder_flags import refit_mode
 from yolotrt_lab.emulation.tensorrt.layer_precision import missing_scale, precision_complaint
 from yolotrt_lab.errors import EmulationError
 
@@ -23,6 +24,7 @@ class PrecisionChoice:
 
     Attributes:
         hint: OpenVINO's `INFERENCE_PRECISION_HINT`.
+        mixed: Whether a strongly typed network says itself what is computed in 16 bits and what in FP32.
         calibrate: Whether the program's calibrator has to be asked for scales first.
         by_ranges: Whether the dynamic ranges the program gave its tensors are the scales.
         complaint: Why TensorRT would refuse, None if it would not.
@@ -30,6 +32,7 @@ class PrecisionChoice:
     """
 
     hint: str
+    mixed: bool = False
     calibrate: bool = False
     by_ranges: bool = False
     complaint: str | None = None
@@ -66,13 +69,14 @@ def _strongly_typed(network: Any, config: Any) -> PrecisionChoice:
     if not found:
         return PrecisionChoice("f32")
     chosen = found.most_common(1)[0][0]
-    warnings: tuple[str, ...] = ()
-    if len(found) > 1:
-        rest = ", ".join(f"{count} {name}" for name, count in found.most_common()[1:])
-        warnings = (
-            f"[emulation] Mixed types: {found[chosen]} compute layers are {chosen}, {rest}; all run as {chosen}.",
-        )
-    return PrecisionChoice(_HINTS[chosen], warnings=warnings)
+    if len(found) == 1:
+        return PrecisionChoice(_HINTS[chosen])
+    if not refit_mode(config):
+        lower = next(name for name in ("HALF", "BF16") if name in found)
+        return PrecisionChoice(_HINTS[lower], mixed=True)
+    rest = ", ".join(f"{count} {name}" for name, count in found.most_common()[1:])
+    text = f"[emulation] Mixed types: {found[chosen]} compute layers are {chosen}, {rest}; all run as {chosen}."
+    return PrecisionChoice(_HINTS[chosen], warnings=(text,))
 
 
 def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:

@@ -35,7 +35,8 @@ class CompileOrder:
         strongly_typed: Whether the types in the network decide, rather than the hint.
         tf32: Whether FP32 may be computed in TF32 where the device has it.
         fp32_layers: Where layers were given precisions: the ONNX nodes, and tensors they write, to be computed in FP32;
-            everything else is to be computed as `hint` says. None where `hint` is only an allowance.
+            everything else is to be computed as `hint` says. Empty in a strongly typed network that says itself what is
+            computed how. None where `hint` is for the whole network.
     """
 
     onnx_bytes: bytes
@@ -50,10 +51,14 @@ class CompileOrder:
 
 @dataclass(frozen=True)
 class Execution:
-    """One enqueued inference: the shapes and device addresses of all tensors as they were when it was enqueued."""
+    """One enqueued inference: the shapes and device addresses of all tensors as they were when it was enqueued.
+
+    `scratch` is address and size of the memory that the program gave for intermediate tensors, if it did.
+    """
 
     shapes: dict[str, Shape]
     addresses: dict[str, int]
+    scratch: tuple[int, int] | None = None
 
 
 class Executor(Protocol):
@@ -126,9 +131,6 @@ class Target(Protocol):
 
     def describe(self) -> str:
         """Return how the builder names what it does."""
-
-    def memory_bytes(self) -> int:
-        """Return how much memory the device has."""
 
     def memory_bytes(self) -> int:
         """Return how much memory the device has."""

@@ -1,0 +1,61 @@
+"""Strongly typed networks that mix FP16 and FP32: each layer is computed in the type it has."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.unit.emulation.tensorrt.test_network_layers import execute
+from yolotrt_lab.emulation.tensorrt.target import target
+
+KERNEL = np.random.default_rng(0).normal(0, 0.2, (8, 8, 3, 3)).astype(np.float32)
+IMAGE = np.random.default_rng(1).normal(0, 1, (1, 8, 12, 12)).astype(np.float32)
+
+
+@pytest.fixture
+def network(trt, lab):
+    """A convolution in FP16, one in FP32, one in FP16, and an output in FP32."""
+    network = lab.builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    tensor = network.add_input("x", trt.float32, IMAGE.shape)
+    for name, dtype in (("first", trt.float16), ("second", trt.float32), ("third", trt.float16)):
+        kernel = KERNEL.astype(trt.nptype(dtype))
+        conv = network.add_convolution_nd(network.add_cast(tensor, dtype).get_output(0), 8, (3, 3), kernel)
+        conv.name = name
+        conv.name = name
+        relu = network.add_activation(conv.get_output(0), trt.ActivationType.RELU)
+        assert relu.get_output(0).dtype == dtype
+        tensor = relu.get_output(0)
+    network.mark_output(network.add_cast(tensor, trt.float32).get_output(0))
+    return network
+
+
+def test_each_layer_runs_in_its_type(trt, lab, network):
+    sixteen = {"f16": "FP16", "bf16": "BF16", "f32": "FP32"}[target().arithmetic("f16")]
+    engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+    assert engine is not None, lab.log.errors
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    found = {}
+    for layer in json.loads(text)["Layers"]:
+        for name in ("first", "second", "third"):
+            if f"+ {name} +" in layer["Name"] and layer["LayerType"] == "Convolution":
+                found[name] = layer["TacticName"].rpartition("_")[2].upper()
+    words = {"FP16": "F16", "FP32": "F32", "BF16": "BF16"}
+    assert found == {"first": words[sixteen], "second": "F32", "third": words[sixteen]}
+
+
+def test_the_result(trt, lab, network):
+    engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+    (found,) = execute(trt, engine, {"x": IMAGE}).values()
+    expected = torch.from_numpy(IMAGE)
+    for _ in range(3):
+        expected = F.conv2d(expected, torch.from_numpy(KERNEL)).relu()
+    assert np.linalg.norm(found - expected.numpy()) < 2e-2 * np.linalg.norm(expected.numpy())
+
+
+def test_refitting_takes_one_type_for_all_and_says_so(trt, lab, network):
+    lab.config.set_flag(trt.BuilderFlag.REFIT)
+    assert lab.builder.build_serialized_network(network, lab.config) is not None
+    warnings = [text for severity, text in lab.log.messages if severity == "WARNING"]
+    assert any("Mixed types: 2 compute layers are HALF, 1 FLOAT; all run as HALF." in text for text in warnings)
