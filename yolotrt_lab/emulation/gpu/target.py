@@ -155,6 +155,8 @@ class GpuExecutor:
         for place in places:
             what = f"{place.record.mode.lower()} tensor '{place.record.name}'"
             self._memory.check(place.address, place.nbytes, what=what)
+        if execution.scratch is not None:
+            self._memory.check(*execution.scratch, what="memory for intermediate tensors")
         self._memory.check_stream(stream_handle)
         self._sessions.run(places, stream_handle)
         recorder.enqueued(0 if stream_handle == 1 else stream_handle)

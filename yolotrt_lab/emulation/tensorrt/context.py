@@ -8,11 +8,13 @@ from typing import Any
 
 from yolotrt_lab.emulation.counters import recorder
 from yolotrt_lab.emulation.memory import DeviceFault
+from yolotrt_lab.emulation.tensorrt.context_memory import ContextMemory
 from yolotrt_lab.emulation.tensorrt.debug_tensors import DebugStates
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged, call_user
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, kept
 from yolotrt_lab.emulation.tensorrt.target import Execution, Executor, LayerTimes
 from yolotrt_lab.errors import EmulationError
 
@@ -31,12 +33,13 @@ _FAILURES = {
 }
 
 
-class IExecutionContext(DebugStates, ContextManaged):
+class IExecutionContext(ContextMemory, DebugStates, ContextManaged):
     """Runs an engine. Shapes and addresses are set by tensor name; inferences run in the order of their stream."""
 
-    def _setup(self, reporter: Reporter, engine: Any) -> None:
+    def _setup(self, reporter: Reporter, engine: Any, strategy: Any) -> None:
         self._reporter = reporter
         self._engine = engine
+        self._take_strategy(strategy)
         self._name = ""
         self._profile = 0
         self._shapes: dict[str, Shape] = {}
@@ -76,50 +79,13 @@ class IExecutionContext(DebugStates, ContextManaged):
         """The engine this context runs."""
         return self._engine
 
-    @property
-    def name(self) -> str:
-        """The context's name."""
-        return self._name
-
-    @name.setter
-    def name(self, value: str) -> None:
-        self._name = value
-
-    @property
-    def debug_sync(self) -> bool:
-        """Whether every layer is waited for; here they always are."""
-        return self._debug_sync
-
-    @debug_sync.setter
-    def debug_sync(self, value: bool) -> None:
-        self._debug_sync = bool(value)
-
-    @property
-    def nvtx_verbosity(self) -> Any:
-        """How much is told to NVIDIA's profiler; there is none here."""
-        return self._nvtx_verbosity
-
-    @nvtx_verbosity.setter
-    def nvtx_verbosity(self, value: Any) -> None:
-        self._nvtx_verbosity = value
-
-    @property
-    def persistent_cache_limit(self) -> int:
-        """How much L2 cache activations may keep; without effect here."""
-        return self._persistent_cache_limit
-
-    @persistent_cache_limit.setter
-    def persistent_cache_limit(self, value: int) -> None:
-        self._persistent_cache_limit = int(value)
-
-    @property
-    def error_recorder(self) -> Any:
-        """The error recorder."""
-        return self._reporter.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, value: Any) -> None:
-        self._reporter.own_recorder = value
+    name = kept("name", "The context's name.")
+    debug_sync = kept("debug_sync", "Whether every layer is waited for; here they always are.", convert=bool)
+    nvtx_verbosity = kept("nvtx_verbosity", "How much is told to NVIDIA's profiler; there is none here.")
+    persistent_cache_limit = kept(
+        "persistent_cache_limit", "How much L2 cache activations may keep; without effect here.", convert=int
+    )
+    error_recorder = error_recorder()
 
     # Profiles and shapes
 
@@ -299,6 +265,10 @@ class IExecutionContext(DebugStates, ContextManaged):
 
     def _prepare(self, where: str, stream_handle: int) -> Execution | None:
         """Return what is to be run, None with the reason in the log if it cannot be run."""
+        owed = self._memory_complaint()
+        if owed is not None:
+            self._reporter.usage_error(where, owed)
+            return None
         missing = self.infer_shapes()
         if missing:
             text = (
@@ -332,7 +302,7 @@ class IExecutionContext(DebugStates, ContextManaged):
                 )
                 self._reporter.usage_error(where, text)
                 return None
-        return Execution(shapes, dict(self._addresses))
+        return Execution(shapes, dict(self._addresses), self._memory)
 
     def _allocate(self, record: TensorRecord, shape: Shape, stream_handle: int) -> None:
         """Ask an output's allocator for memory, and tell it the shape."""

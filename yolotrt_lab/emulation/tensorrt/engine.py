@@ -304,11 +304,20 @@ class ICudaEngine(PlanHolder):
         settings = runtime_config if runtime_config is not None else strategy
         if isinstance(settings, self._api.IRuntimeConfig):
             settings = settings.get_execution_context_allocation_strategy()
-        if settings is not None and settings != self._api.ExecutionContextAllocationStrategy.STATIC:
-            self._reporter.warning("[emulation] Allocation strategies have no effect: OpenVINO manages its memory.")
-        context = self._api.IExecutionContext._create(self._reporter.child(), self)
+        strategies = self._api.ExecutionContextAllocationStrategy
+        settings = strategies.STATIC if settings is None else settings
+        if settings == strategies.ON_PROFILE_CHANGE:
+            self._reporter.warning(
+                "[emulation] ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE has no effect: OpenVINO manages its "
+                "memory."
+            )
+        context = self._api.IExecutionContext._create(self._reporter.child(), self, settings)
         self._contexts.add(context)
         return context
+
+    def create_execution_context_without_device_memory(self) -> Any:
+        """Return a context that the program has to give memory for intermediate tensors."""
+        return self.create_execution_context(self._api.ExecutionContextAllocationStrategy.USER_MANAGED)
 
     def create_engine_inspector(self) -> Any:
         """Return an inspector that tells about the layers."""

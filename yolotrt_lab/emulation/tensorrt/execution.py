@@ -118,6 +118,8 @@ class OpenvinoExecutor:
         Raises:
             DeviceFault: An address is not living device memory of sufficient size, or holds values of another type.
         """
+        if execution.scratch is not None:
+            self._overwrite(*execution.scratch)
         places = [self._place(record, execution) for record in self._tensors]
         if not all(self._is_initialised(place) for place in places if place.record.mode == "INPUT"):
             # A GPU computes something from whatever was there. Poison says clearly that nothing was copied.
@@ -148,13 +150,16 @@ class OpenvinoExecutor:
         return place.allocation.is_written(place.offset, place.nbytes)
 
     @staticmethod
+    def _overwrite(address: int, nbytes: int) -> None:
+        """Leave nothing usable in memory for intermediate tensors; a GPU would leave these."""
+        allocation, offset = device().heap.locate(address, nbytes, what="memory for intermediate tensors")
+        _fill_with_poison(allocation, offset, nbytes)
+
+    @staticmethod
     def _poison(places: list[_Place]) -> None:
         for place in places:
             if place.record.mode == "OUTPUT":
-                payload = place.allocation.payload[place.offset : place.offset + place.nbytes]
-                even = place.nbytes // 2 * 2
-                payload[:even] = np.full(even // 2, POISON, np.uint16).view(np.uint8)
-                payload[even:] = POISON & 0xFF
+                _fill_with_poison(place.allocation, place.offset, place.nbytes)
 
     def _request(self, profiling: bool) -> Any:
         if profiling not in self._requests:
@@ -182,6 +187,13 @@ class OpenvinoExecutor:
     def _layer_times(self, request: Any) -> list[tuple[str, float]]:
         measured = {info.node_name: info.real_time.total_seconds() * 1e3 for info in request.get_profiling_info()}
         return [(layer.name, measured.get(layer.openvino_name, 0.0)) for layer in self._network.layers()]
+
+
+def _fill_with_poison(allocation: Allocation, offset: int, nbytes: int) -> None:
+    payload = allocation.payload[offset : offset + nbytes]
+    even = nbytes // 2 * 2
+    payload[:even] = np.full(even // 2, POISON, np.uint16).view(np.uint8)
+    payload[even:] = POISON & 0xFF
 
 
 def _check_type(allocation: Allocation, record: TensorRecord, nbytes: int) -> None:

@@ -165,7 +165,7 @@ class TestSettings:
         assert lab.log.messages == []
         config.set_execution_context_allocation_strategy(strategies.ON_PROFILE_CHANGE)
         assert engine.create_execution_context(config) is not None
-        assert "Allocation strategies have no effect" in lab.log.messages[0][1]
+        assert "ON_PROFILE_CHANGE has no effect" in lab.log.messages[0][1]
 
     def test_no_weights_are_streamed(self, trt, lab, plan):
         engine = lab.load(plan)
