@@ -11,6 +11,7 @@ import contextlib
 import copy
 import ctypes
 import importlib
+import inspect
 import json
 import os
 import pickle
@@ -99,6 +100,7 @@ PROBES: dict[str, Callable[[Any], Any]] = {
 ARGUMENTS: dict[str, Any] = {
     "SupportsInt": 1, "SupportsFloat": 1.5, "str": "x", "bool": True, "Buffer": b"abc", "Dims": (1, 2), "tuple": (),
 }  # fmt: skip
+NEED_A_GPU = ("IStreamReaderV2",)
 INTERFACES = (
     "IDebugListener", "IErrorRecorder", "IGpuAllocator", "IGpuAsyncAllocator", "ILogger", "IOutputAllocator",
     "IProfiler", "IProgressMonitor", "IStreamReader", "IStreamWriter", "IInt8Calibrator", "IInt8EntropyCalibrator",
@@ -113,7 +115,7 @@ def run(module: Any) -> dict[str, str]:
     for name in INTERFACES:
         if hasattr(module, name):
             found |= unimplemented(module, name)
-    return found
+    return found | constructed(module)
 
 
 def expressions(module: Any) -> dict[str, str]:
@@ -125,6 +127,20 @@ def expressions(module: Any) -> dict[str, str]:
             exec(line[1:], names)
         elif line.strip() and not line.startswith("#"):
             found[line] = outcome(lambda text=line: eval(text, names))
+    return found
+
+
+def constructed(module: Any) -> dict[str, str]:
+    """Return what comes of calling every class without arguments, and with wrong ones."""
+    classes = [name for name in sorted(vars(module)) if inspect.isclass(getattr(module, name))]
+    found = {}
+    for name in classes:
+        if name in NEED_A_GPU:
+            continue
+        cls = getattr(module, name)
+        found[f"{name}()"] = outcome(cls)
+        found[f"{name}(one wrong)"] = outcome(lambda cls=cls: cls({"wrong"}))
+        found[f"{name}(named)"] = outcome(lambda cls=cls: cls(nosuch=1))
     return found
 
 

@@ -73,7 +73,8 @@ class ApiMeta(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Construct, and insist that the base's `__init__` was called."""
         if not cls._constructible:
-            raise TypeError(f"{_MODULE}.{cls._api_name}: No constructor defined!")
+            name = f"{_MODULE}.{cls._api_name}" if "_is_api_class" in vars(cls) else cls.__name__
+            raise TypeError(f"{name}: No constructor defined!")
         if cls._is_declared:
             raise EmulationError(
                 f"tensorrt.{cls._api_name} is not emulated: TensorRT has this class, its emulation only its name.",

@@ -158,7 +158,7 @@ def checked_setter(
     def assign(self: Any, value: Any) -> None:
         kind = value_parameter.kind
         # What a setter takes by pointer may be taken back by None.
-        nothing = value is None and kind.startswith("I") and kind in types
+        nothing = value is None and kind.startswith("I") and not hasattr(types.get(kind), "__members__")
         if not nothing and not _fits(value, value_parameter, types):
             raise TypeError(incompatible("", _qualified(text, known), self, value))
         setter(self, int(value) if kind == "SupportsInt" else float(value) if kind == "SupportsFloat" else value)
