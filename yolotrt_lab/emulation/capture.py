@@ -120,17 +120,17 @@ class Captures:
         """Stop capturing and return the graph.
 
         Raises:
-            DeviceFault: The stream does not capture, or the capture failed; it is over in any case.
+            DeviceFault: The stream does not capture, or the capture failed. It is over then, unless it began elsewhere.
         """
         capture = stream.capture
         if capture is None:
             raise DeviceFault("illegal state", "this stream is not capturing")
-        unmatched = capture.origin is not stream
+        if capture.origin is not stream:
+            self._invalidate([capture])
+            raise DeviceFault("capture unmatched", "end the capture in the stream in which it began")
         self._forget(capture)
         if not capture.valid:
             self._invalidated()
-        if unmatched:
-            raise DeviceFault("capture unmatched", "end the capture in the stream in which it began")
         if capture.mode != "relaxed" and capture.thread != threading.get_ident():
             raise DeviceFault("capture wrong thread", "end the capture in the thread that began it")
         if capture.unjoined():
@@ -190,6 +190,7 @@ class Captures:
         if source not in self._active:
             raise DeviceFault("invalid value", "the event was last recorded in a capture that is over")
         if stream.handle == 0:
+            self._invalidate([source])
             raise DeviceFault("capture implicit", "the legacy default stream cannot take part in a capture")
         if stream.capture not in (None, source):
             self._invalidate([source, stream.capture])

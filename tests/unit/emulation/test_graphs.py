@@ -44,6 +44,8 @@ class Box:
         self.memory = value(rt.cudaMalloc(NBYTES))
         self.host = np.arange(4, dtype=np.float32)
         self.back = np.zeros(4, np.float32)
+        self.begin()
+        self.graph = value(self.end())
         self.before = self.event()
         value(rt.cudaEventRecord(self.before, self.other))
         value(rt.cudaDeviceSynchronize())
@@ -190,6 +192,8 @@ class TestLaunching:
             lambda rt, box: rt.cudaGraphDestroy(0),
             lambda rt, box: rt.cudaGraphExecDestroy(0),
             lambda rt, box: rt.cudaGraphInstantiate(0, 0),
+            lambda rt, box: rt.cudaGraphInstantiate(box.graph, 2),
+            lambda rt, box: rt.cudaGraphInstantiate(box.graph, 16),
             lambda rt, box: rt.cudaGraphInstantiate(destroyed(rt, box), 0),
             lambda rt, box: rt.cudaGraphNodeGetType(0),
             lambda rt, box: rt.cudaGraphGetNodes(0),
@@ -271,6 +275,13 @@ class TestForkAndJoin:
         box.begin()
         value(rt.cudaStreamWaitEvent(box.other, box.recorded(), 0))
         assert int(box.end(box.other)[0]) == 903
+        assert (box.status(), box.status(box.other)) == (INVALIDATED, INVALIDATED)
+        assert int(box.end()[0]) == 901
+
+    def test_the_default_stream_cannot_take_part(self, rt, box):
+        box.begin()
+        assert int(rt.cudaStreamWaitEvent(0, box.recorded(), 0)[0]) == 906
+        assert box.status() == INVALIDATED
 
     def test_two_captures_cannot_be_joined(self, rt, box):
         box.begin()
@@ -307,7 +318,8 @@ FORBIDDEN = (900, INVALIDATED, 901)
 FINE = (0, ACTIVE, 0)
 STRICT = ("global", "thread local")
 # What is called while a non-blocking stream captures: in strict modes, and in relaxed mode, the call's code, the state
-# then, and the code of ending the capture.
+# then, and the code of ending the capture. All tried on the GPU, but for instantiating in relaxed mode, which CUDA's
+# documentation allows.
 CALLS = {
     "synchronise the stream": (lambda rt, box: rt.cudaStreamSynchronize(box.stream), FORBIDDEN, FORBIDDEN),
     "query the stream": (lambda rt, box: rt.cudaStreamQuery(box.stream), FORBIDDEN, FORBIDDEN),
@@ -349,6 +361,7 @@ CALLS = {
     ),
     "synchronise an event from before": (lambda rt, box: rt.cudaEventSynchronize(box.before), FORBIDDEN, FINE),
     "query an event from before": (lambda rt, box: rt.cudaEventQuery(box.before), FORBIDDEN, FINE),
+    "instantiate a graph": (lambda rt, box: rt.cudaGraphInstantiate(box.graph, 0), FORBIDDEN, FINE),
     "begin again": (lambda rt, box: rt.cudaStreamBeginCapture(box.stream, 0), (401, ACTIVE, 0), (401, ACTIVE, 0)),
     "end another": (lambda rt, box: rt.cudaStreamEndCapture(box.other), (401, ACTIVE, 0), (401, ACTIVE, 0)),
     "create a stream": (lambda rt, box: rt.cudaStreamCreate(), FINE, FINE),
@@ -387,6 +400,8 @@ class TestTheDefaultStream:
             lambda rt, box: box.fill(0),
             lambda rt, box: rt.cudaMemcpy(box.memory, box.host, NBYTES, rt.cudaMemcpyKind(1)),
             lambda rt, box: rt.cudaEventRecord(box.before, 0),
+            lambda rt, box: rt.cudaStreamSynchronize(0),
+            lambda rt, box: rt.cudaStreamQuery(0),
         ],
     )
     def test_it_cannot_be_used_while_a_blocking_stream_captures(self, rt, box, use):
@@ -418,6 +433,7 @@ class TestOddCalls:
         assert int(rt.cudaEventQuery(event)[0]) == 1
         assert int(rt.cudaEventSynchronize(event)[0]) == 1
         assert int(rt.cudaEventElapsedTime(box.before, event)[0]) == 1
+        assert int(rt.cudaStreamWaitEvent(box.other, event, 0)[0]) == 1
         value(rt.cudaEventRecord(event, box.stream))
         value(rt.cudaEventSynchronize(event))
 

@@ -28,8 +28,7 @@ __all__ = [
 _MODES: tuple[CaptureMode, ...] = ("global", "thread local", "relaxed")
 _KERNEL, _MEMCPY, _MEMSET, _HOST = 0, 1, 2, 3
 _NODE_KINDS = {"copy": _MEMCPY, "memset": _MEMSET, "host function": _HOST}
-_DEVICE_LAUNCH = 4
-_KNOWN_FLAGS = 15
+_AUTO_FREE, _DEVICE_LAUNCH, _NODE_PRIORITY = 1, 4, 8
 
 _T = TypeVar("_T")
 
@@ -75,13 +74,14 @@ def instantiate(graph: Any, flags: Any) -> int:
         EmulationError: It is to be launched by kernels.
     """
     given = integer(flags)
-    if given & ~_KNOWN_FLAGS:
+    if given & ~(_AUTO_FREE | _DEVICE_LAUNCH | _NODE_PRIORITY):  # the flag for uploading needs another function
         raise DeviceFault("invalid value", f"a graph cannot be instantiated with the flags {given:#x}")
     if given & _DEVICE_LAUNCH:
         raise EmulationError(
             "Graphs that kernels launch from the device are not emulated: they need code compiled for a GPU.",
             fix="Instantiate with flags 0 and launch from the host.",
         )
+    device().scheduler.before_waiting_call()
     return _keep(_execs, GraphExec(_find(_graphs, graph)))
 
 
