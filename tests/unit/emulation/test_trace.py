@@ -139,6 +139,25 @@ class TestCopies:
         ]  # fmt: skip
 
 
+def test_pycuda_programs_are_recorded_like_others(cuda):
+    stream, start, end = cuda.Stream(), cuda.Event(), cuda.Event()
+    pinned, pageable = cuda.pagelocked_empty(64, np.uint8), np.zeros(64, np.uint8)
+    memory = cuda.mem_alloc(64)
+    with record_timeline() as recording:
+        start.record(stream)
+        cuda.memcpy_htod_async(memory, pinned, stream)
+        cuda.memcpy_dtoh_async(pageable, memory, stream)
+        end.record(stream)
+        end.synchronize()
+    copies = [record for record in recording.records if record.task and record.task.kind == "copy"]
+    assert [(r.task.direction, r.task.pinned, r.stream) for r in copies] == [
+        ("h2d", True, stream.handle),
+        ("d2h", False, stream.handle),
+    ]
+    assert recording.records[-1].awaits == (recording.records[-2].number,)
+    assert start.time_till(end) >= sum(r.measured_ms for r in copies)
+
+
 def test_events_around_an_inference_take_its_time(lab, model, cudart, images):
     def call(result):
         assert int(result[0]) == 0
