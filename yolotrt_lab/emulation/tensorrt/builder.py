@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.building import BUILD_STEPS, CacheMiss, build_plan
@@ -18,7 +17,7 @@ from yolotrt_lab.emulation.tensorrt.precision_choice import choose_precision
 from yolotrt_lab.emulation.tensorrt.presence import need_device
 from yolotrt_lab.emulation.tensorrt.profile import check_profiles
 from yolotrt_lab.emulation.tensorrt.progress import Cancelled, Progress
-from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, kept
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, gpu_allocator, max_threads
 from yolotrt_lab.emulation.tensorrt.runtime import load_plan
 from yolotrt_lab.emulation.tensorrt.target import target
 
@@ -34,7 +33,7 @@ class Builder(UsesPlugins, ContextManaged):
         super().__init__()
         self._reporter = Reporter(self._api, logger)
         need_device(self._reporter, "createInferBuilder")
-        self._max_threads = os.cpu_count() or 1
+        self._max_threads = 1
 
     @property
     def logger(self) -> Any:
@@ -43,7 +42,7 @@ class Builder(UsesPlugins, ContextManaged):
 
     error_recorder = error_recorder()
     gpu_allocator = gpu_allocator("Builder")
-    max_threads = kept("max_threads", "How many threads the builder may use.", convert=int)
+    max_threads = max_threads("IBuilder")
 
     @property
     def num_DLA_cores(self) -> int:
@@ -108,7 +107,7 @@ class Builder(UsesPlugins, ContextManaged):
 
     def reset(self) -> None:
         """Go back to the defaults."""
-        self._max_threads = os.cpu_count() or 1
+        self._max_threads = 1
 
     def _complaint(self, network: Any, config: Any) -> str | None:
         invalid: str | None = network._complaint()

@@ -7,7 +7,7 @@ from typing import Any
 
 from yolotrt_lab.errors import EmulationError
 
-__all__ = ["FlagBits", "error_recorder", "fixed", "gpu_allocator", "kept"]
+__all__ = ["FlagBits", "error_recorder", "fixed", "gpu_allocator", "kept", "max_threads"]
 
 
 def kept(name: str, document: str, *, convert: Callable[[Any], Any] | None = None) -> Any:
@@ -79,6 +79,22 @@ def fixed(owner: str, name: str, value: Any, document: str, *, meaning: str = ""
             )
 
     return property(read, write, doc=document)
+
+
+def max_threads(interface: str) -> Any:
+    """Return the property `max_threads` over `_max_threads`, which starts at 1 and allows nothing less."""
+
+    def read(self: Any) -> Any:
+        return self._max_threads
+
+    def write(self: Any, value: Any) -> None:
+        if int(value) < 1:
+            text = f"Parameter check failed, condition: maxThreads >= 1. maxThreads is {int(value)}."
+            self._reporter.usage_error(f"{interface}::setMaxThreads", text)
+            return
+        self._max_threads = int(value)
+
+    return property(read, write, doc="How many threads may be used; OpenVINO decides for itself.")
 
 
 def gpu_allocator(owner: str) -> Any:

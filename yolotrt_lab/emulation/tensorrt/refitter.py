@@ -13,7 +13,7 @@ from yolotrt_lab.emulation.tensorrt.building import union_of_ranges
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.emulation.tensorrt.plan_format import Plan
-from yolotrt_lab.emulation.tensorrt.properties import error_recorder, kept
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, kept, max_threads
 from yolotrt_lab.emulation.tensorrt.refit_weights import WeightRecord, replace_weights, weight_records
 from yolotrt_lab.emulation.tensorrt.target import CompileOrder, target
 from yolotrt_lab.errors import EmulationError
@@ -56,7 +56,7 @@ class Refitter(ApiObject):
         return self._reporter.logger
 
     error_recorder = error_recorder()
-    max_threads = kept("max_threads", "How many threads the refitter may use.", convert=int)
+    max_threads = max_threads("IRefitter")
     weights_validation = kept("weights_validation", "Whether new weights are looked at.", convert=bool)
 
     # What there is

@@ -11,7 +11,7 @@ from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpa
 from yolotrt_lab.emulation.tensorrt.plan_refusals import refuse_empty_plan, refuse_plan
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
 from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
-from yolotrt_lab.emulation.tensorrt.properties import error_recorder, fixed, gpu_allocator, kept
+from yolotrt_lab.emulation.tensorrt.properties import error_recorder, fixed, gpu_allocator, kept, max_threads
 from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
 
@@ -47,7 +47,7 @@ class Runtime(UsesPlugins, ContextManaged):
 
     error_recorder = error_recorder()
     gpu_allocator = gpu_allocator("Runtime")
-    max_threads = kept("max_threads", "How many threads the runtime may use.", convert=int)
+    max_threads = max_threads("IRuntime")
     temporary_directory = kept("temporary_directory", "Where temporary files would go.")
     tempfile_control_flags = kept("tempfile_control_flags", "Which temporary files are allowed, as bits.", convert=int)
     engine_host_code_allowed = kept(

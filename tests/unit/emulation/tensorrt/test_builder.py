@@ -191,9 +191,13 @@ class TestBuilds:
     def test_builder_facts(self, trt, lab):
         assert lab.builder.num_DLA_cores == 0
         assert lab.builder.logger is lab.log
+        assert lab.builder.max_threads == 1
         lab.builder.max_threads = 3
+        lab.builder.max_threads = 0
+        assert "maxThreads is 0" in lab.log.errors
         assert lab.builder.max_threads == 3
         lab.builder.reset()
+        assert lab.builder.max_threads == 1
         if trt.__version__.startswith("10."):
             assert lab.builder.platform_has_fast_int8 in (True, False)
             assert lab.builder.platform_has_tf32 is False
