@@ -11,6 +11,7 @@ from yolotrt_lab.emulation.tensorrt.plan_format import PlanError, PlanHead, unpa
 from yolotrt_lab.emulation.tensorrt.plan_refusals import refuse_empty_plan, refuse_plan
 from yolotrt_lab.emulation.tensorrt.plan_streams import IStreamReader, IStreamReaderV2, read_from_stream
 from yolotrt_lab.emulation.tensorrt.plugin_registry import UsesPlugins
+from yolotrt_lab.emulation.tensorrt.presence import need_device
 from yolotrt_lab.emulation.tensorrt.properties import error_recorder, fixed, gpu_allocator, kept, max_threads
 from yolotrt_lab.emulation.tensorrt.target import target
 from yolotrt_lab.errors import EmulationError
@@ -26,6 +27,7 @@ class Runtime(UsesPlugins, ContextManaged):
     def __init__(self, logger: Any) -> None:
         super().__init__()
         self._reporter = Reporter(self._api, logger)
+        need_device(self._reporter, "createInferRuntime")
         self._max_threads = 1
         self._temporary_directory: str | None = None
         self._tempfile_control_flags = 3
