@@ -21,6 +21,7 @@ from contract_exceptions import Deviation, Entry, load, unexcepted, unneeded
 
 from yolotrt_lab.emulation import modules
 from yolotrt_lab.emulation.tensorrt.namespace import API_VERSIONS, build, vendor_description
+from yolotrt_lab.errors import EmulationError
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +159,26 @@ class TestComparison:
         assert walker.is_of_kind(value, kind) == right
         assert walker.is_of_kind(api.DataType.INT8, "DataType")
 
+    def test_the_walk_notes_refusals_and_wrong_kinds(self, monkeypatch):
+        def refuse(*_):
+            raise EmulationError("not here")
+
+        modules.activate(11)
+        builder = build(11).types["Builder"]
+        monkeypatch.setattr(builder, "max_threads", property(lambda self: "eight"))
+        monkeypatch.setattr(builder, "is_network_supported", lambda *_: 1)
+        monkeypatch.setattr(builder, "num_DLA_cores", property(refuse))
+        monkeypatch.setattr(builder, "get_plugin_registry", refuse)
+        result = Comparison("11")
+        contract_walk.walk(vendor_description(11), importlib.import_module("tensorrt"), build(11), result)
+        found = {(item.name.removeprefix("tensorrt.Builder."), item.status) for item in result.deviations}
+        assert {
+            ("max_threads", "different"),
+            ("is_network_supported", "different"),
+            ("num_DLA_cores", "refused"),
+            ("get_plugin_registry", "refused"),
+        } <= found
+
 
 class TestExceptions:
     @pytest.mark.parametrize(
@@ -184,7 +205,6 @@ class TestExceptions:
         assert all(len(entry.reason) > 20 for entry in load(SECTION))
 
 
-@pytest.mark.skipif(not contract_coverage.PAGE.exists(), reason="the page about the emulation is not written yet")
 def test_the_page_shows_the_numbers_of_today():
     fix = "run python tests/contract/contract_coverage.py --write"
     assert contract_coverage.pasted() == contract_coverage.table(), fix
