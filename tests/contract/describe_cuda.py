@@ -34,10 +34,21 @@ def describe(module: types.ModuleType) -> dict[str, Any]:
 
 
 def describe_type(cls: type) -> str:
-    """Return "Base: field, field"; handles have no fields."""
+    """Return "Base: field, field=Structure"; handles have no fields."""
     base = cls.__mro__[1]
-    fields = [name for name in dir(cls) if not name.startswith("_") and name != "getPtr"]
+    names = [name for name in dir(cls) if not name.startswith("_") and name != "getPtr"]
+    fields = [name + structure_of(cls, name) for name in names]
     return f"{'' if base is object else base.__name__}: {', '.join(fields)}".strip()
+
+
+def structure_of(cls: type, field: str) -> str:
+    """Return "=Structure" for a field that holds one."""
+    try:
+        kind = type(getattr(cls(), field))
+    except Exception:
+        return ""  # cannot be made, or read before it was set
+    nested = kind.__module__.startswith("cuda.") and not hasattr(kind, "__members__") and hasattr(kind, "getPtr")
+    return f"={kind.__name__}" if nested else ""
 
 
 def signature(function: Any) -> str:

@@ -96,7 +96,7 @@ def vendor_version() -> str:
 def describe_type(kind: type) -> str:
     """Describe an emulated type as `describe_cuda.py` describes a real one."""
     base = kind.__mro__[1]
-    fields = () if issubclass(kind, described.Handle) else kind._fields
+    fields = () if issubclass(kind, described.Handle) else kind._described
     shown = "" if base in (described.Handle, described.Structure) else base.__name__
     return f"{shown}: {', '.join(fields)}".strip()
 

@@ -266,3 +266,45 @@ def test_rows_with_gaps_are_copied_and_filled(rt, kind):
     rows[1, :2] = 9
     assert np.array_equal(back, rows)
     value(rt.cudaFree(memory))
+
+
+class TestPools:
+    """Stream-ordered memory from a pool, as NVIDIA's sample of an asynchronous allocator has it."""
+
+    @pytest.fixture
+    def pool(self, rt):
+        wanted = rt.cudaMemPoolProps()
+        wanted.allocType = rt.cudaMemAllocationType.cudaMemAllocationTypePinned
+        wanted.location.type = rt.cudaMemLocationType.cudaMemLocationTypeDevice
+        wanted.location.id = 0
+        return value(rt.cudaMemPoolCreate(wanted))
+
+    def test_memory_comes_and_goes_in_stream_order(self, rt, kind, pool):
+        threshold, used = rt.cudaMemPoolAttr.cudaMemPoolAttrReleaseThreshold, rt.cudaMemPoolAttr(7)
+        most = importlib.import_module("cuda.bindings.driver").cuuint64_t(np.uint64(2**64 - 1))
+        value(rt.cudaMemPoolSetAttribute(pool, threshold, most))
+        assert value(rt.cudaMemPoolGetAttribute(pool, threshold)) == 2**64 - 1
+        stream, back = value(rt.cudaStreamCreate()), np.zeros_like(DATA)
+        memory = value(rt.cudaMallocFromPoolAsync(32, pool, stream))
+        value(rt.cudaMemcpyAsync(memory, DATA, 32, kind.cudaMemcpyHostToDevice, stream))
+        value(rt.cudaMemcpyAsync(back, memory, 32, kind.cudaMemcpyDeviceToHost, stream))
+        value(rt.cudaFreeAsync(memory, stream))
+        assert value(rt.cudaMemPoolGetAttribute(pool, used)) == 32
+        value(rt.cudaStreamSynchronize(stream))
+        assert np.array_equal(back, DATA)
+        assert value(rt.cudaMemPoolGetAttribute(pool, used)) == 0
+        assert value(rt.cudaMemPoolGetAttribute(pool, rt.cudaMemPoolAttr(8))) == 32
+
+    def test_a_destroyed_pool_is_none(self, rt, pool):
+        value(rt.cudaMemPoolTrimTo(pool, 0))
+        value(rt.cudaMemPoolDestroy(pool))
+        assert rt.cudaMallocFromPoolAsync(32, pool, 0)[0].name == "cudaErrorInvalidValue"
+        assert rt.cudaMemPoolDestroy(pool)[0].name == "cudaErrorInvalidValue"
+
+    def test_the_default_pool(self, rt, pool):
+        default = value(rt.cudaDeviceGetDefaultMemPool(0))
+        assert value(rt.cudaDeviceGetMemPool(0)) == default
+        value(rt.cudaDeviceSetMemPool(0, pool))
+        assert value(rt.cudaDeviceGetMemPool(0)) == pool
+        assert rt.cudaMemPoolDestroy(default)[0].name == "cudaErrorInvalidValue"
+        assert rt.cudaMemPoolCreate(rt.cudaMemPoolProps())[0].name == "cudaErrorInvalidValue"

@@ -93,12 +93,19 @@ class Handle:
 
 
 class Structure(SimpleNamespace):
-    """A C structure: its fields are attributes and start as zero."""
+    """A C structure: its fields are attributes and start as zero, or as empty structures."""
 
+    _described: tuple[str, ...] = ()
     _fields: tuple[str, ...] = ()
 
     def __init__(self, _ptr: int = 0, **values: Any) -> None:
-        super().__init__(**dict.fromkeys(self._fields, 0) | values)
+        super().__init__(**dict.fromkeys(self._fields, 0) | self._inner_structures() | values)
+
+    @classmethod
+    def _inner_structures(cls) -> dict[str, Any]:
+        known = types(cls.__module__.rpartition(".")[2])
+        pairs = (item.split("=") for item in cls._described if "=" in item)
+        return {field: known[kind]() for field, kind in pairs if kind in known}
 
     def getPtr(self) -> int:
         """Return the structure's address; here, of the object."""
@@ -142,7 +149,8 @@ def _add_type(name: str, described: dict[str, str], found: dict[str, Any], modul
     if issubclass(base, Handle):
         content["_shown_as"] = name if base is Handle else base._shown_as
     else:
-        content["_fields"] = names
+        content["_described"] = names
+        content["_fields"] = tuple(item.partition("=")[0] for item in names)
     found[name] = type(name, (base,), content)
     return found[name]
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from yolotrt_lab.emulation.cuda import contexts, events, graphs
+from yolotrt_lab.emulation.cuda import contexts, events, graphs, runtime_pools
 from yolotrt_lab.emulation.cuda.faults import fault_text
 from yolotrt_lab.emulation.cuda.runtime_core import take_last_error
 from yolotrt_lab.emulation.leaks import forget_abandoned
@@ -130,6 +130,7 @@ def forget_contexts() -> None:
     events.forget_events()
     forget_abandoned()
     graphs.forget_graphs()
+    runtime_pools.forget_pools()
     take_last_error(forget=True)
 
 

@@ -9,11 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolotrt_lab.emulation.cuda import runtime_copies, runtime_device, runtime_graphs, runtime_memory, runtime_streams
+from yolotrt_lab.emulation.cuda import (
+    runtime_copies,
+    runtime_device,
+    runtime_graphs,
+    runtime_memory,
+    runtime_pools,
+    runtime_streams,
+)
 from yolotrt_lab.emulation.cuda.described import names, types
 from yolotrt_lab.errors import EmulationError
 
-_IMPLEMENTATIONS: tuple[Any, ...] = (runtime_copies, runtime_device, runtime_graphs, runtime_memory, runtime_streams)
+_IMPLEMENTATIONS: tuple[Any, ...] = (
+    runtime_copies,
+    runtime_device,
+    runtime_graphs,
+    runtime_memory,
+    runtime_pools,
+    runtime_streams,
+)
 
 _namespace: dict[str, Any] = dict(types("runtime"))
 for _module in _IMPLEMENTATIONS:
@@ -34,7 +48,7 @@ _BEHAVIOURS = {
     "cudaKernel": "configures a CUDA kernel",
     "cudaLibrary": "loads compiled CUDA code",
     "cudaGraphAdd": "builds a graph by hand; capture a stream instead",
-    "cudaMemPool": "manages pools of stream-ordered memory",
+    "cudaMemPool": "shares pools of memory between processes or devices",
 }
 """What functions with these beginnings do on a GPU."""
 

@@ -12,6 +12,7 @@ __all__ = [
     "cudaDeviceProp",
     "cudaError_t",
     "cudaEvent_t",
+    "cudaMemPool_t",
     "cudaMemcpyKind",
     "cudaMemoryType",
     "cudaPointerAttributes",
@@ -22,6 +23,7 @@ _types = types("runtime")
 
 cudaError_t: Any = _types["cudaError_t"]
 cudaMemcpyKind: Any = _types["cudaMemcpyKind"]
+cudaMemPool_t: Any = _types["cudaMemPool_t"]
 cudaMemoryType: Any = _types["cudaMemoryType"]
 cudaDeviceAttr: Any = _types["cudaDeviceAttr"]
 cudaDeviceProp: Any = _types["cudaDeviceProp"]
