@@ -1,6 +1,8 @@
 """CUDA contexts: one stack in every thread for the driver, the runtime and PyCUDA; and work from several threads."""
 
 import importlib
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -138,3 +140,14 @@ def test_each_thread_has_its_own_last_error(rt):
     rt.cudaMemset(0, 1, 4)
     assert in_thread(lambda: rt.cudaPeekAtLastError()[0].name) == "cudaSuccess"
     assert rt.cudaGetLastError()[0].name == "cudaErrorInvalidValue"
+
+
+@pytest.mark.parametrize(("last", "complains"), [("", True), ("import pycuda.autoinit; context.pop()", False)])
+def test_a_context_that_nobody_popped_is_complained_about_at_the_end(last, complains):
+    program = (
+        "from yolotrt_lab.emulation import modules; modules.activate(10)\n"
+        f"import pycuda.driver as cuda; cuda.init(); context = cuda.Device(0).make_context(); {last}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert ("The context stack was not empty upon module cleanup." in done.stderr) == complains

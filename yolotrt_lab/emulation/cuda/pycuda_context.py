@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import sys
 from typing import Any
 
 from yolotrt_lab.emulation.cuda import contexts, device_facts
@@ -90,6 +93,7 @@ class Device:
         """Make a context and push it on the calling thread's stack."""
         made = Context(contexts.create(int(flags)), self)
         context_stack().append(made)
+        _look_at_exit()
         return made
 
     def retain_primary_context(self) -> Context:
@@ -119,6 +123,32 @@ def _find_by_bus(place: str) -> int:
     return 0
 
 
+_LINE = "-" * 67
+_LEFT_OVER = f"""\
+{_LINE}
+PyCUDA ERROR: The context stack was not empty upon module cleanup.
+{_LINE}
+A context was still active when the context stack was being
+cleaned up. At this point in our execution, CUDA may already
+have been deinitialized, so there is no way we can finish
+cleanly. The program will be aborted now.
+Use Context.pop() to avoid this problem.
+{_LINE}
+[emulation: with a GPU the process is aborted here]
+"""
+
+
+@functools.cache
+def _look_at_exit() -> None:
+    """See to it that a context nobody popped is complained about when the process ends, as PyCUDA does."""
+
+    def look() -> None:
+        if context_stack():
+            sys.stderr.write(_LEFT_OVER)
+
+    atexit.register(look)
+
+
 class Context:
     """A CUDA context. Contexts form a stack in every thread; the top one is current."""
 
@@ -146,6 +176,7 @@ class Context:
         """Make this the calling thread's current context."""
         contexts.push(self._context)
         context_stack().append(self)
+        _look_at_exit()
 
     @staticmethod
     def pop() -> None:
