@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolotrt_lab.emulation import spawning
+from yolotrt_lab.emulation import modules, spawning
 from yolotrt_lab.emulation.chrome_trace import tracing_to
 from yolotrt_lab.emulation.program import Program, code_program, find_program, module_program, run
 from yolotrt_lab.engines import platform
-from yolotrt_lab.errors import LabError
+from yolotrt_lab.errors import InputError, LabError
 
 __all__ = ["main"]
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.report_leaks:
         os.environ["YOLOTRT_REPORT_LEAKS"] = "1"
     try:
-        _prepare()
+        _prepare(observed=options.trace is not None or options.report_leaks)
         program, program_arguments = _program(rest)
         with tracing_to(options.trace):
             run(program, program_arguments)
@@ -52,9 +52,19 @@ def main(arguments: Sequence[str]) -> None:
     sys.exit(0)
 
 
-def _prepare() -> None:
-    """Emulate, here and in processes that are spawned, unless the real thing works."""
+def _prepare(*, observed: bool) -> None:
+    """Emulate, here and in processes that are spawned, unless the real thing works.
+
+    Raises:
+        InputError: The program is to be observed, which needs the emulated device.
+    """
     chosen = platform.activate()
+    if observed and (chosen.kind == "real" or modules.is_on_gpu()):
+        raise InputError(
+            "--trace and --report-leaks observe the emulated device only.",
+            got=chosen.device_name,
+            fix="Set YOLOTRT_PLATFORM=emulated, or use Nsight Systems (nsys) and compute-sanitizer.",
+        )
     if chosen.kind == "real":
         version, name = chosen.tensorrt_version, chosen.device_name
         print(f"Nothing is emulated: TensorRT {version} works on {name}.", file=sys.stderr)

@@ -191,6 +191,21 @@ def test_real_tensorrt_is_used_where_it_works(monkeypatch, capsys):
     assert captured.err == "Nothing is emulated: TensorRT 10.16.1.11 works on NVIDIA H200.\n"
 
 
+@pytest.mark.parametrize("option", [("--trace", "timeline.json"), ("--report-leaks",)])
+@pytest.mark.parametrize("kind", ["real", "emulated"])
+def test_a_real_device_is_not_observed(monkeypatch, capsys, tmp_path, option, kind):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLOTRT_REPORT_LEAKS", "")  # so that it is put back
+    found = platform.Platform(kind, sys, 10, "10.16.1.11", "NVIDIA H200", 1)
+    monkeypatch.setattr(platform, "activate", lambda: found)
+    monkeypatch.setattr(runner.modules, "is_on_gpu", lambda: kind == "emulated")
+    with pytest.raises(SystemExit) as left:
+        runner.main([*option, "-c", "pass"])
+    assert left.value.code == 2
+    assert "observe the emulated device only" in capsys.readouterr().err
+    assert not Path("timeline.json").exists()
+
+
 def test_demanding_the_real_thing_where_it_is_not(monkeypatch, capsys):
     monkeypatch.setenv("YOLOTRT_PLATFORM", "real")
     with pytest.raises(SystemExit) as left:
