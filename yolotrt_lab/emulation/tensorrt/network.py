@@ -15,6 +15,7 @@ from yolotrt_lab.emulation.tensorrt.network_layers.parsed import parsed_settings
 from yolotrt_lab.emulation.tensorrt.network_layers.state import LayerProblem, LayerState
 from yolotrt_lab.emulation.tensorrt.network_layers.writer import FLOAT_TYPES, ONNX_TYPES
 from yolotrt_lab.emulation.tensorrt.network_marks import NetworkMarks
+from yolotrt_lab.emulation.tensorrt.network_refused import LayerRefusing
 from yolotrt_lab.emulation.tensorrt.objects import ContextManaged
 from yolotrt_lab.emulation.tensorrt.onnx_ops import layer_type_name
 from yolotrt_lab.errors import EmulationError
@@ -23,13 +24,14 @@ from yolotrt_lab.types import Array
 __all__ = ["INetworkDefinition"]
 
 _MOST_DIMENSIONS = 8
+_SHAPED_BY_INPUTS = ("SHUFFLE", "RESIZE", "SLICE")
 _MOST_INPUTS = {
     "CONVOLUTION": 3, "DECONVOLUTION": 3, "SHUFFLE": 2, "RESIZE": 2, "SLICE": 6, "TOPK": 2, "NMS": 5, "FILL": 3,
     "SQUEEZE": 2,
 }  # fmt: skip
 
 
-class INetworkDefinition(LayerAdding, NetworkMarks, ContextManaged):
+class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManaged):
     """A network: inputs, layers and outputs."""
 
     def _setup(self, builder: Any, reporter: Reporter, flags: int, *, strongly_typed: bool) -> None:
@@ -203,6 +205,17 @@ class INetworkDefinition(LayerAdding, NetworkMarks, ContextManaged):
             values = [item.t for item in layer.source.attribute if item.name == "value"]
             return numpy_helper.to_array(values[0]) if values else None
         return None
+
+    def _is_shape(self, tensor: Any) -> bool:
+        """Return whether a tensor of a hand-written network is, or decides, a shape."""
+        producer = self._producers.get(tensor._onnx_name)
+        if producer is not None and producer.kind == "SHAPE" and producer.source is None:
+            return True
+        return any(
+            layer.source is None and any(tensor is one for one in layer.inputs[1:])
+            for layer in self._layers
+            if layer.kind in _SHAPED_BY_INPUTS
+        )
 
     def _layer_named(self, name: str) -> Any:
         found = next((layer for layer in self._layers if layer.name == name), None)

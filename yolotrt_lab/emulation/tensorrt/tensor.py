@@ -144,13 +144,13 @@ class ITensor(ApiObject):
 
     @property
     def is_shape_tensor(self) -> bool:
-        """Whether its values decide shapes; never for inputs and outputs here."""
-        return False
+        """Whether its values are, or decide, a shape."""
+        return bool(self._network._is_shape(self))
 
     @property
     def is_execution_tensor(self) -> bool:
         """Whether its values are computed on the device."""
-        return True
+        return not self.is_shape_tensor
 
     @property
     def location(self) -> Any:

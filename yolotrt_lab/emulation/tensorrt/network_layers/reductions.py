@@ -173,7 +173,8 @@ def _normalization(out: GraphWriter) -> str:
     if not out.layer.get("v2"):
         flat = out.integers([1, groups, 1])
         normal = _scaled(out, normal, out.add("Reshape", [scale, flat]), out.add("Reshape", [bias, flat]))
-    back = out.add("Reshape", [normal, out.add("Shape", [out.input(0)])])
+    full = out.add("Shape", [out.input(0)]) if -1 in shape else out.integers(shape)
+    back = out.add("Reshape", [normal, full])
     return _scaled(out, back, scale, bias) if out.layer.get("v2") else back
 
 

@@ -22,6 +22,7 @@ __all__ = ["EMITTERS", "IDequantizeLayer", "IGridSampleLayer", "IQuantizeLayer",
 _COORDINATES = {"ALIGN_CORNERS": "align_corners", "ASYMMETRIC": "asymmetric", "HALF_PIXEL": "half_pixel"}
 _ROUNDING = {"HALF_UP": "round_prefer_ceil", "HALF_DOWN": "round_prefer_floor", "FLOOR": "floor", "CEIL": "ceil"}
 _MODES = {"NEAREST": "nearest", "LINEAR": "linear", "CUBIC": "cubic"}
+_GRID_SAMPLE_OPSET = 16
 _BORDERS = {"FILL": "zeros", "CLAMP": "border", "REFLECT": "reflection"}
 
 
@@ -106,6 +107,13 @@ def _resize(out: GraphWriter) -> str:
 
 def _grid_sample(out: GraphWriter) -> str:
     get = out.layer.get
+    if out.opset < _GRID_SAMPLE_OPSET:
+        raise EmulationError(
+            "Grid sampling behind a parsed model of an old opset is not emulated.",
+            expected=f"opset {_GRID_SAMPLE_OPSET} or later",
+            got=out.opset,
+            fix="Export the model with a later opset.",
+        )
     mode = {"NEAREST": "nearest", "LINEAR": "bilinear", "CUBIC": "bicubic"}[get("mode")]
     if out.opset >= 20:
         mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)

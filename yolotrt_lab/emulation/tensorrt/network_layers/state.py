@@ -60,7 +60,6 @@ class LayerState:
         self.outputs: list[Any] = []
         self.settings: dict[str, Any] = dict(settings or {})
         self.source = source
-        self.num_ranks = 1
         self.precision: str | None = None
         self.output_types: dict[int, str] = {}
         self._handles: list[weakref.ref[Any]] = []
