@@ -24,7 +24,17 @@ __all__ = ["Comparison", "compare"]
 
 MODULE = "tensorrt"
 INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
-SPECIAL = ("__contains__", "__delitem__", "__enter__", "__eq__", "__exit__", "__hash__", "__iter__", "__ne__")
+SPECIAL = (
+    "__contains__",
+    "__del__",
+    "__delitem__",
+    "__enter__",
+    "__eq__",
+    "__exit__",
+    "__hash__",
+    "__iter__",
+    "__ne__",
+)
 # Python gives these to every class.
 PYTHONS = {name for name in SPECIAL if hasattr(object, name)}
 

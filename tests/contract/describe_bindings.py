@@ -15,7 +15,17 @@ import types
 from typing import Any
 
 _INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
-_SPECIAL = ("__contains__", "__delitem__", "__enter__", "__eq__", "__exit__", "__hash__", "__iter__", "__ne__")
+_SPECIAL = (
+    "__contains__",
+    "__del__",
+    "__delitem__",
+    "__enter__",
+    "__eq__",
+    "__exit__",
+    "__hash__",
+    "__iter__",
+    "__ne__",
+)
 # Names that NVIDIA's package offers because its `__init__` uses them, not as part of the interface.
 _LEAKED_NAMES = ("attr", "common_enter", "common_exit", "ctypes", "os", "sys", "value", "warnings")
 _PREFIXES = re.compile(

@@ -110,6 +110,7 @@ class Api:
             "_is_api_class": True,
             "_constructible": constructible,
             "_is_declared": implementation is Declared,
+            "_has_del": "__del__" in entry.get("special", ()),
         }
         members.update(self._members(name, implementation))
         if constructible and implementation is not Declared:

@@ -69,6 +69,7 @@ class ApiMeta(type):
     _api_name: str
     _constructible: bool
     _is_declared: bool
+    _has_del: bool
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Construct, and insist that the base's `__init__` was called."""
@@ -86,6 +87,8 @@ class ApiMeta(type):
         return instance
 
     def __getattr__(cls, name: str) -> Any:
+        if name == "__del__" and cls._has_del:
+            return _do_nothing
         raise missing_attribute(f"type object '{_MODULE}.{cls._api_name}'", name)
 
     def __dir__(cls) -> list[str]:
@@ -102,12 +105,14 @@ class ApiObject(metaclass=ApiMeta):
         _is_api_class: True in the classes programs see, False in their subclasses.
         _constructible: Whether programs may construct it.
         _is_declared: Whether there is nothing behind the class's name.
+        _has_del: Whether NVIDIA's class has `__del__`, which old programs call.
     """
 
     _api: ClassVar[Any] = None
     _api_name: ClassVar[str] = "object"
     _constructible: ClassVar[bool] = True
     _is_declared: ClassVar[bool] = False
+    _has_del: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._initialised = True
@@ -130,6 +135,8 @@ class ApiObject(metaclass=ApiMeta):
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__del__" and self._has_del:
+            return _do_nothing
         raise missing_attribute(f"'{_MODULE}.{self._api_name}' object", name)
 
     def __dir__(self) -> list[str]:
@@ -171,6 +178,11 @@ class ContextManaged(ApiObject):
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         pass
+
+
+def _do_nothing(*_: Any) -> None:
+    """Stand in for `__del__`, which frees nothing; as a real one it would be called for every object that goes."""
+    warnings.warn("Use del obj instead.", DeprecationWarning, stacklevel=2)
 
 
 def _has_attribute(cls: type, name: str) -> bool:
