@@ -96,7 +96,7 @@ def test_links_lead_somewhere():
 
 
 def test_files_and_variables_are_there():
-    external = ("deployment/", "inference/", "tensort/", "script.py", "to_tensorrt.py")
+    external = ("deployment/", "inference/", "tensort/", "script.py", "to_tensorrt.py", "plan_text.py")
     for name in set(re.findall(r"[\w/]+\.py\b", TEXT)):
         places = (PAGE.parent, PAGE.parent / "cuda", PAGE.parent / "tensorrt", ROOT)
         assert name.startswith(external) or any((place / name).exists() for place in places), name
