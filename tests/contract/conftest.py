@@ -4,6 +4,7 @@ The bindings are a pybind11 module that needs TensorRT's libraries only to be lo
 objects that define the nine symbols it links against are enough to import it anywhere.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -76,14 +77,25 @@ def ask(major: int, cache: Path, program: str) -> dict:
         pytest.skip("the bindings' wheels used here are for Linux")
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     folder = cache / f"{VERSIONS[major]}-{tag}"
-    wheel = fetch(major, folder)
     site = folder / "site"
-    if not (site / "tensorrt_bindings").is_dir():
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(site)
-    write_frontend(site)
-    libraries = build_libraries(major, folder / "lib")
+    with one_at_a_time(cache / "lock"):
+        wheel = fetch(major, folder)
+        if not (site / "tensorrt").is_dir():
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
+            write_frontend(site)
+        libraries = build_libraries(major, folder / "lib")
     return run_program(program, environment={"LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(site)})
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path):
+    """Keep pytest's other workers from unpacking the same files at the same time."""
+    import fcntl  # there is none on Windows
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def run_program(program: str, *arguments: str, environment: dict[str, str] | None = None) -> dict:
