@@ -42,10 +42,12 @@ def test_an_array_nobody_filled_reads_as_nan(arrays):
 
 
 def test_an_asynchronous_get_waits_for_the_stream(cuda, arrays):
-    stream = cuda.Stream()
-    back = np.full(DATA.shape, np.nan, np.float32)
-    arrays.to_gpu(DATA).get_async(stream, back)
+    stream, back = cuda.Stream(), cuda.pagelocked_empty_like(DATA)
+    array = arrays.to_gpu(DATA)
+    array.get_async(stream, back)
     assert np.isnan(back).all()
+    stream.synchronize()
+    assert np.array_equal(back, DATA)
 
 
 @pytest.mark.parametrize(

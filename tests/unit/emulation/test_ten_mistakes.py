@@ -42,6 +42,7 @@ PYCUDA = """
 """
 
 CUDART = """
+    import ctypes
     import numpy as np
     import tensorrt as trt
     from cuda.bindings import runtime as cudart
@@ -56,7 +57,8 @@ CUDART = """
 
     to_device = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
     to_host = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-    result = np.full((1, 4, 8, 8), np.nan, np.float32)
+    error, host = cudart.cudaMallocHost(1 * 4 * 8 * 8 * 4)
+    result = np.ctypeslib.as_array(ctypes.cast(host, ctypes.POINTER(ctypes.c_float)), (1, 4, 8, 8))
     error, d_in = cudart.cudaMalloc(batch.nbytes)
     error, d_out = cudart.cudaMalloc(result.nbytes)
     error, stream = cudart.cudaStreamCreate()

@@ -114,10 +114,13 @@ def host_bytes(value: Any, count: int) -> HostBytes:
     array = _array(value)
     if array.nbytes < count:
         raise DeviceFault("invalid value", f"{count} bytes asked for, but the host buffer has {array.nbytes}")
-    whole = HostBytes.from_address(array.ctypes.data, count)
+    if array.flags.writeable:
+        view = array.reshape(-1, order="A").view(np.uint8)[:count]
+    else:
+        view = HostBytes.from_address(array.ctypes.data, count).view
     dtype = value.dtype if isinstance(value, np.ndarray) else None
     pinned = device().pinned.locate(array.ctypes.data, count) is not None
-    return HostBytes(whole.view, pinned, owned=True, dtype=dtype, owner=value)
+    return HostBytes(view, pinned, owned=True, dtype=dtype, owner=value)
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
