@@ -72,8 +72,7 @@ def emulated(folder: Path, *arguments: str, stdin: str | None = None) -> subproc
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("look.py", "--api", "7", "-m"),
-        ("../programs_link/look.py",),
+        ("../programs_link/look.py", "--api", "7", "-m"),
         ("fails.py",),
         ("hook.py",),
         ("leaves.py",),
