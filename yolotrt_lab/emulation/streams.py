@@ -47,7 +47,7 @@ class Scheduler:
         self._default = Stream(handle=0, blocking=True)
         self._streams: dict[int, Stream] = {0: self._default}
         self._per_thread: dict[int, Stream] = {}
-        self._retired: list[Stream] = []  # destroyed, or branches of a graph, with work still to do
+        self._retired: dict[int, Stream] = {}  # destroyed, or branches of a graph, with work still to do
 
     # Streams
 
@@ -224,8 +224,7 @@ class Scheduler:
             self.captures.check_event(event)
             self.captures.check_wait(None)
             self._waits("event", [event.mark])
-            if event.mark is not None:
-                self._run_until(event.mark)
+            self._run_until(event.mark)
             leave()
 
     def synchronize_device(self) -> None:
@@ -260,8 +259,7 @@ class Scheduler:
             self.captures.check_wait(None)
             reached = event.mark is None or event.mark.done
             self._waits("event", [event.mark if reached else None], polled=True)
-            if event.mark is not None:
-                self._run_until(event.mark)
+            self._run_until(event.mark)
             leave()
             return reached
 
@@ -308,11 +306,13 @@ class Scheduler:
 
     def _retire(self, streams: Iterable[Stream]) -> None:
         """Keep streams without a handle as long as they have work to do."""
-        self._retired = [stream for stream in (*self._retired, *streams) if stream.queue]
+        self._retired.update((id(stream), stream) for stream in streams)
+        for key in [key for key, stream in list(self._retired.items()) if not stream.queue]:
+            self._retired.pop(key, None)
 
     def _all(self) -> list[Stream]:
         self._retire(())
-        return [*self._streams.values(), *self._per_thread.values(), *self._retired]
+        return [*self._streams.values(), *self._per_thread.values(), *self._retired.values()]
 
     def _append(
         self,
@@ -362,9 +362,9 @@ class Scheduler:
         for stream in sorted(busy, key=lambda stream: -stream.queue[-1].number):
             self._run_to_end(stream)
 
-    def _run_until(self, target: Operation) -> None:
+    def _run_until(self, target: Operation | None) -> None:
         """Run `target` and everything it has to come after; a stack instead of recursion, queues can be long."""
-        stack = [target]
+        stack = [] if target is None else [target]
         while stack:
             if stack[-1].done:
                 stack.pop()

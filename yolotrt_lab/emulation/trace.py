@@ -122,10 +122,10 @@ class Entry:
 class Recording:
     """What happens while it is active; see `record_timeline`."""
 
-    _entries: list[Entry] = field(default_factory=list)
+    _entries: list[Entry | None] = field(default_factory=list)
     _threads: dict[int, int] = field(default_factory=dict)
     _left_s: dict[int, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)  # the garbage collector may free memory meanwhile
 
     def __post_init__(self) -> None:
         self._thread()
@@ -135,7 +135,7 @@ class Recording:
     def records(self) -> tuple[Record, ...]:
         """Everything so far, in the order of the calls."""
         with self._lock:
-            return tuple(_frozen(entry) for entry in self._entries)
+            return tuple(_frozen(entry) for entry in list(self._entries) if entry is not None)
 
     def enqueued(
         self,
@@ -191,13 +191,14 @@ class Recording:
     ) -> Entry:
         now = time.perf_counter()
         with self._lock:
+            number = len(self._entries)
+            self._entries.append(None)  # a place of its own, before anything can start the garbage collector
             program_ms = (now - self._left_s.get(threading.get_ident(), now)) * 1e3 if graph is None else 0.0
             record = Record(
-                len(self._entries), call, self._thread(), what, task, stream, priority, after, awaits, graph, nbytes,
+                number, call, self._thread(), what, task, stream, priority, after, awaits, graph, nbytes,
                 program_ms=program_ms,
             )  # fmt: skip
-            entry = Entry(self, record)
-            self._entries.append(entry)
+            entry = self._entries[number] = Entry(self, record)
         self.leave()
         return entry
 

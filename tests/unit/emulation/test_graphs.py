@@ -1,5 +1,6 @@
 """CUDA graphs by stream capture. Codes and states are those of an H200 with CUDA 13.0, where each call was tried."""
 
+import ctypes
 import importlib
 import threading
 
@@ -43,7 +44,9 @@ class Box:
         self.blocking = value(rt.cudaStreamCreate())
         self.memory = value(rt.cudaMalloc(NBYTES))
         self.host = np.arange(4, dtype=np.float32)
-        self.back = np.zeros(4, np.float32)
+        # Page-locked: a copy to pageable memory would have to be done before a launch returns.
+        self.back = np.ctypeslib.as_array((ctypes.c_float * 4).from_address(value(rt.cudaMallocHost(NBYTES))))
+        self.back[:] = 0
         self.begin()
         self.graph = value(self.end())
         self.before = self.event()

@@ -1,4 +1,6 @@
 import dataclasses
+import faulthandler
+import gc
 import threading
 
 import numpy as np
@@ -10,7 +12,7 @@ from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.streams import Event, Scheduler
 from yolotrt_lab.emulation.timeline import modelled_timeline
-from yolotrt_lab.emulation.trace import Task, active, record_timeline
+from yolotrt_lab.emulation.trace import Record, Task, active, record_timeline
 
 
 @pytest.fixture
@@ -137,6 +139,33 @@ class TestCopies:
         assert shown == [
             ("allocate", "device", 32), ("free", "", 0), ("enqueue", "", 0), ("synchronize", "stream", 0)
         ]  # fmt: skip
+
+
+def test_memory_that_the_collector_frees_while_a_call_is_recorded(cuda, monkeypatch):
+    """The collector may run at any moment; here it does whenever a record is made."""
+
+    class Cycle:
+        def __init__(self, content):
+            self.content, self.itself = content, self
+
+    def record_after_collecting(*args, **kwargs):
+        gc.collect()
+        return Record(*args, **kwargs)
+
+    stream, host, memory = cuda.Stream(), np.zeros(64, np.uint8), cuda.mem_alloc(64)
+    faulthandler.dump_traceback_later(60, exit=True)  # rather die than hang
+    with record_timeline() as recording:
+        for _ in range(3):
+            Cycle(cuda.mem_alloc(64))
+            with monkeypatch.context() as patch:
+                patch.setattr("yolotrt_lab.emulation.trace.Record", record_after_collecting)
+                cuda.memcpy_htod_async(memory, host, stream)
+            stream.synchronize()
+    faulthandler.cancel_dump_traceback_later()
+    records = recording.records
+    assert [record.number for record in records] == list(range(len(records)))
+    assert sum(record.call == "free" for record in records) == 3
+    assert modelled_timeline(records).makespan_us > 0
 
 
 def test_pycuda_programs_are_recorded_like_others(cuda):
