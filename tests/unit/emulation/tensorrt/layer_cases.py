@@ -95,6 +95,12 @@ CASES: dict[str, Case] = {
         lambda t: _with(_conv(stride_nd=(2, 3))(t), padding_mode=t.trt.PaddingMode.EXPLICIT_ROUND_UP),
         lambda i: F.conv2d(F.pad(i["x"], (0, 1, 0, 1)), _tensor("conv"), _tensor("bias"), stride=(2, 3)),
     ),
+    "conv dilated, round up": Case(
+        lambda t: _with(
+            _conv(stride_nd=(2, 3), dilation_nd=(2, 2))(t), padding_mode=t.trt.PaddingMode.EXPLICIT_ROUND_UP
+        ),
+        lambda i: F.conv2d(F.pad(i["x"], (0, 0, 0, 1)), _tensor("conv"), _tensor("bias"), stride=(2, 3), dilation=2),
+    ),
     "conv same": Case(
         lambda t: _with(_conv(stride_nd=(2, 2))(t), padding_mode=t.trt.PaddingMode.SAME_UPPER),
         lambda i: F.conv2d(F.pad(i["x"], (0, 1, 0, 1)), _tensor("conv"), _tensor("bias"), stride=2),

@@ -125,6 +125,13 @@ class TestChanges:
         expected = F.conv2d(image, kernel, torch.from_numpy(BIAS), 2, 1).softmax(1).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
+    def test_a_change_can_break_a_layer(self, network, x):
+        conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL)
+        assert conv.get_output(0).shape == (1, 6, 6, 6)
+        conv.kernel = KERNEL[:3]
+        with pytest.raises(ValueError, match="__len__"):
+            len(conv.get_output(0).shape)
+
     def test_an_input_shape_changes_everything_behind_it(self, network, x):
         conv = network.add_convolution_nd(x, 6, (3, 3), KERNEL)
         x.shape = (4, 3, 10, 12)
@@ -181,6 +188,14 @@ class TestChanges:
         outputs_of(network, flat)
         lab.profile((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))
         assert np.array_equal(*run(images=np.repeat(IMAGE, 2, 0)).values(), np.repeat(IMAGE, 2, 0).reshape(2, -1))
+
+    def test_shape_tensors_are_known_as_such(self, trt, network, x):
+        shape = network.add_shape(x).get_output(0)
+        rest = network.add_constant((2,), np.array([3, 64], np.int64)).get_output(0)
+        shuffle = network.add_shuffle(x)
+        shuffle.set_input(1, rest)
+        assert (shape.is_shape_tensor, rest.is_shape_tensor, x.is_shape_tensor) == (True, True, False)
+        assert (shape.is_execution_tensor, x.is_execution_tensor) == (False, True)
 
     def test_unused_inputs_stay(self, trt, lab, network, x, run):
         network.add_input("nobody", trt.int32, (2,))
