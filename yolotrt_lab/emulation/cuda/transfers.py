@@ -106,8 +106,8 @@ def copy_h2d(target: int, source: HostBytes, *, stream: int | None = None) -> No
 def copy_d2h(target: HostBytes, source: int, *, stream: int | None = None) -> None:
     """Copy device bytes to host memory; without a stream, wait for it.
 
-    An asynchronous copy arrives when the stream is synchronised. The exception is a bare pageable address: nobody keeps
-    that memory alive, so the copy is done at once, which is also what CUDA's documentation promises for it.
+    An asynchronous copy to page-locked memory arrives when the stream is synchronised. One to pageable memory is done,
+    with all work it comes after, before the call returns: CUDA's "API synchronization behavior" promises that.
     """
     nbytes = target.view.nbytes
     _check_range(source, nbytes, what="the copy's source")
@@ -117,7 +117,7 @@ def copy_d2h(target: HostBytes, source: int, *, stream: int | None = None) -> No
         _check_dtype(allocation.dtype, target.dtype)
         target.view[:] = allocation.payload[offset : offset + nbytes]
 
-    _submit(run, "d2h", nbytes, pinned=target.pinned, stream=stream, at_once=not target.owned)
+    _submit(run, "d2h", nbytes, pinned=target.pinned, stream=stream, at_once=not target.pinned)
 
 
 def copy_d2d(target: int, source: int, nbytes: int, *, stream: int | None = None) -> None:
@@ -140,14 +140,13 @@ def copy_d2d(target: int, source: int, nbytes: int, *, stream: int | None = None
 
 
 def copy_h2h(target: HostBytes, source: HostBytes, *, stream: int | None = None) -> None:
-    """Copy between two host addresses."""
+    """Copy between two host addresses. The host does it, so that it is done when the call returns."""
 
     def run() -> None:
         target.view[:] = source.view
 
     pinned = target.pinned and source.pinned
-    at_once = not (target.owned and source.owned)
-    _submit(run, "h2h", source.view.nbytes, pinned=pinned, stream=stream, at_once=at_once)
+    _submit(run, "h2h", source.view.nbytes, pinned=pinned, stream=stream, at_once=True)
 
 
 def fill(target: int, pattern: np.ndarray[Any, Any], count: int, *, stream: int | None = None) -> None:
