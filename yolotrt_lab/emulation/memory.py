@@ -12,10 +12,14 @@ CUDA and TensorRT functions may use them. What a GPU leaves undefined is made vi
 from __future__ import annotations
 
 import bisect
+import functools
 import sys
+import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +38,8 @@ __all__ = [
 ]
 
 ByteArray = NDArray[np.uint8]
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 ALIGNMENT = 256
 """cudaMalloc aligns to at least 256 bytes."""
@@ -140,6 +146,17 @@ class Allocation:
         return bool((before == _GUARD).all() and (after == _GUARD).all())
 
 
+def _one_at_a_time(method: _Method) -> _Method:
+    """Let only one thread use a heap's tables; several ask for memory at once where each has its own stream."""
+
+    @functools.wraps(method)
+    def locked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return cast("_Method", locked)
+
+
 class DeviceHeap:
     """Hands out, checks and takes back device memory.
 
@@ -150,6 +167,7 @@ class DeviceHeap:
 
     def __init__(self, capacity: int, *, pinned: PinnedHeap | None = None) -> None:
         self.capacity = capacity
+        self._lock = threading.RLock()
         self._pinned = pinned
         self.used = 0
         self._starts: list[int] = []
@@ -160,6 +178,7 @@ class DeviceHeap:
     def __len__(self) -> int:
         return len(self._live)
 
+    @_one_at_a_time
     def allocate(self, nbytes: int, *, origin: Origin | None = None) -> Allocation:
         """Return fresh, poisoned memory.
 
@@ -186,6 +205,7 @@ class DeviceHeap:
         recorder.allocated(nbytes)
         return allocation
 
+    @_one_at_a_time
     def free(self, address: int) -> None:
         """Take memory back and poison it.
 
@@ -210,11 +230,13 @@ class DeviceHeap:
                 "illegal address", f"something wrote outside the {allocation.nbytes} bytes at {address:#x}"
             )
 
+    @_one_at_a_time
     def release(self, allocation: Allocation) -> None:
         """Take back this very allocation, unless that was done before."""
         if self._live.get(allocation.address) is allocation:
             self.free(allocation.address)
 
+    @_one_at_a_time
     def locate(self, address: int, nbytes: int, *, what: str) -> tuple[Allocation, int]:
         """Return the living allocation that holds these bytes, and their offset in it; page-locked memory will do.
 
@@ -247,6 +269,7 @@ class DeviceHeap:
             raise DeviceFault("illegal address", detail)
         return mapped, address - mapped.address
 
+    @_one_at_a_time
     def owns(self, address: int) -> bool:
         """Return whether the address is inside living device memory."""
         index = bisect.bisect_right(self._starts, address) - 1
@@ -262,6 +285,7 @@ class DeviceHeap:
         """Return whether living device memory starts there."""
         return address in self._live
 
+    @_one_at_a_time
     def living(self) -> list[Allocation]:
         """Return all allocations that were not freed, in the order of their addresses."""
         return [self._live[start] for start in self._starts]
@@ -285,6 +309,7 @@ class PinnedHeap:
     """Page-locked host memory: ordinary memory here, but the emulation knows which it is."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._starts: list[int] = []
         self._live: dict[int, ByteArray] = {}
         self._origins: dict[int, Origin] = {}
@@ -305,6 +330,7 @@ class PinnedHeap:
         self.register(buffer, origin=origin)
         return buffer
 
+    @_one_at_a_time
     def register(self, buffer: ByteArray, *, origin: Origin | None = None) -> None:
         """Remember existing host memory as page-locked."""
         bisect.insort(self._starts, buffer.ctypes.data)
@@ -312,6 +338,7 @@ class PinnedHeap:
         if origin is not None:
             self._origins[buffer.ctypes.data] = origin
 
+    @_one_at_a_time
     def free(self, address: int) -> None:
         """Forget page-locked memory.
 
@@ -332,6 +359,7 @@ class PinnedHeap:
         offset = address - buffer.ctypes.data
         return buffer[offset : offset + nbytes] if offset + nbytes <= buffer.nbytes else None
 
+    @_one_at_a_time
     def holder(self, address: int) -> ByteArray | None:
         """Return the page-locked memory an address points into, whole; None if it is pageable."""
         index = bisect.bisect_right(self._starts, address) - 1
@@ -340,6 +368,7 @@ class PinnedHeap:
         buffer = self._live[self._starts[index]]
         return buffer if address < self._starts[index] + max(buffer.nbytes, 1) else None
 
+    @_one_at_a_time
     def mapped(self, address: int) -> Allocation | None:
         """Return page-locked memory as the device sees it; what the host writes there cannot be noticed."""
         buffer = self.holder(address)
@@ -352,6 +381,7 @@ class PinnedHeap:
         found.dtype, found.written = None, [(0, buffer.nbytes)]
         return found
 
+    @_one_at_a_time
     def living(self) -> list[tuple[int, int, Origin | None]]:
         """Return address, size and origin of all page-locked memory, in the order of addresses."""
         return [(start, self._live[start].nbytes, self._origins.get(start)) for start in self._starts]

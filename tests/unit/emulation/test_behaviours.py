@@ -100,6 +100,7 @@ def test_a_plan_that_is_none(lab, model, change, says):
     assert says in lab.log.errors
 
 
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT 10.1:DeprecationWarning")
 @pytest.mark.parametrize("end", [None, []], ids=["None", "empty list"])
 def test_a_calibrator_gives_addresses_and_ends_with_nothing(trt10, model, log10, cudart10, end):
     """`get_batch` gets the inputs' names and returns one device address for each."""

@@ -1,8 +1,14 @@
+import bisect
+import threading
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yolotrt_lab.emulation import memory
 from yolotrt_lab.emulation.memory import ALIGNMENT, Allocation, DeviceFault, DeviceHeap, PinnedHeap
 
 
@@ -196,3 +202,32 @@ def test_living_memory_is_listed_in_the_order_of_addresses(heap):
     assert heap.living() == sorted(made, key=lambda allocation: allocation.address)
     assert heap.starts_at(made[0].address)
     assert not heap.starts_at(made[0].address + 1)
+
+
+def test_threads_may_use_a_heap_at_once(monkeypatch):
+    """Even if one is interrupted where it is most vulnerable: after it looked up a place in the table."""
+
+    def slow(*arguments):
+        found = bisect.bisect_right(*arguments)
+        time.sleep(1e-5)
+        return found
+
+    monkeypatch.setattr(memory, "bisect", SimpleNamespace(bisect_right=slow, insort=bisect.insort))
+    heap, failures = DeviceHeap(1 << 24), []
+
+    def work():
+        try:
+            for size in range(1, 60):
+                made = heap.allocate(size)
+                assert heap.locate(made.address, size, what="a copy") == (made, 0)
+                heap.free(made.address)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert (len(heap), heap.used) == (0, 0)

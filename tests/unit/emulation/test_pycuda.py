@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from yolotrt_lab.emulation.counters import CopyKind, count_work
+from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.errors import EmulationError
 
 DATA = np.arange(8, dtype=np.float32)
@@ -221,6 +223,19 @@ def test_events_without_timing_do_not(cuda):
     event = cuda.Event(cuda.event_flags.DISABLE_TIMING).record().synchronize()
     with pytest.raises(cuda.LogicError, match="invalid resource handle"):
         event.time_since(event)
+
+
+def test_a_stream_goes_with_its_object_but_not_while_the_scheduler_is_at_work(cuda):
+    """The garbage collector may come at any time, and in any thread."""
+    scheduler, stream = device().scheduler, cuda.Stream()
+    handle = stream.handle
+    with scheduler.lock:
+        del stream
+        assert scheduler.stream(handle).handle == handle
+    kept = cuda.Stream()
+    with pytest.raises(DeviceFault, match="not a stream, or was destroyed"):
+        scheduler.stream(handle)
+    assert kept.is_done()
 
 
 def test_stream_is_done(cuda):

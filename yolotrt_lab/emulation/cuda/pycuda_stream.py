@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import deque
 from typing import Any
 
 from yolotrt_lab.emulation.cuda.events import new_event, take_event
@@ -76,6 +77,7 @@ class Stream:
             refuse_arguments(("__init__(_object*, unsigned int flags=0)",), (self, flags), owner="Stream")
         if unsigned(flags, 32) not in (0, 1):
             raise DeviceFault("invalid value", f"a stream has no flags {flags:#x}")
+        _destroy_forgotten()
         self._stream = device().scheduler.create_stream(blocking=not flags)
 
     @property
@@ -104,8 +106,25 @@ class Stream:
     def __del__(self) -> None:
         # The stream goes with its object; a handle that was taken from it before is worth nothing then.
         if hasattr(self, "_stream") and not sys.is_finalizing():
+            _forgotten.append(self.handle)
+            _destroy_forgotten()
+
+
+_forgotten: deque[int] = deque()
+"""Streams whose objects are gone."""
+
+
+def _destroy_forgotten() -> None:
+    """Destroy them, unless the collector came while the scheduler is at work: then at the next occasion."""
+    lock: Any = device().scheduler.lock
+    if lock._is_owned() or not lock.acquire(blocking=False):
+        return
+    try:
+        while _forgotten:
             with contextlib.suppress(DeviceFault):
-                device().scheduler.destroy_stream(self.handle)
+                device().scheduler.destroy_stream(_forgotten.popleft())
+    finally:
+        lock.release()
 
 
 def stream_handle(stream: Any) -> int:
