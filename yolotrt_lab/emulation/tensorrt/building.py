@@ -62,22 +62,8 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
     in_fp32 = fp32_names(network) if asks_for_precisions(network, config) else None
     model = spare_layers(model, in_fp32) if in_fp32 and (choice.calibrate or choice.by_ranges) else model
     progress.step()
-    tensors = [*network._inputs, *network._outputs]
-    order = CompileOrder(
-        model,
-        names=[tensor.name for tensor in tensors],
-        ranges=union_of_ranges([profile._shapes for profile in config._profiles]),
-        io_types={tensor.name: tensor._dtype for tensor in tensors if tensor._dtype_changed},
-        hint=choice.hint,
-        strongly_typed=network._strongly_typed,
-        tf32=config._has_flag("TF32"),
-        fp32_layers=() if choice.mixed else in_fp32 if choice.hint != "f32" else None,
-    )
-    if order.fp32_layers and refit_mode(config):
-        raise EmulationError(
-            "Refitting an engine whose layers were given precisions is not emulated.",
-            fix="Build it without the refit flag, or without precisions of single layers.",
-        )
+    fp32_layers = () if choice.mixed else in_fp32 if choice.hint != "f32" else None
+    order = _order(network, config, model, hint=choice.hint, fp32_layers=fp32_layers)
     with progress.part("Compiling network", steps=1) as part:
         compiled = _compile(order, config, reporter)
         part.step()
@@ -90,6 +76,30 @@ def build_plan(network: Any, config: Any, reporter: Reporter, progress: Progress
     plan = _refittable(Plan(head, compiled.blob, model), network, config) if head.refit else Plan(head, compiled.blob)
     progress.step()
     return plan
+
+
+def _order(network: Any, config: Any, model: bytes, *, hint: str, fp32_layers: Sequence[str] | None) -> CompileOrder:
+    """Return what is to be compiled.
+
+    Raises:
+        EmulationError: A refit could not compile it again.
+    """
+    if fp32_layers and refit_mode(config):
+        raise EmulationError(
+            "Refitting an engine whose layers were given precisions is not emulated.",
+            fix="Build it without the refit flag, or without precisions of single layers.",
+        )
+    tensors = [*network._inputs, *network._outputs]
+    return CompileOrder(
+        model,
+        names=[tensor.name for tensor in tensors],
+        ranges=union_of_ranges([profile._shapes for profile in config._profiles]),
+        io_types={tensor.name: tensor._dtype for tensor in tensors if tensor._dtype_changed},
+        hint=hint,
+        strongly_typed=network._strongly_typed,
+        tf32=config._has_flag("TF32"),
+        fp32_layers=fp32_layers,
+    )
 
 
 def _compile(order: CompileOrder, config: Any, reporter: Reporter) -> CompiledNetwork:
@@ -150,6 +160,8 @@ def _head(network: Any, config: Any, compiled: CompiledNetwork, *, order: Compil
             for node in network._model.graph.node
         ),
         io_types=dict(order.io_types),
+        order_hint=order.hint,
+        types_written=order.fp32_layers is not None,
         strongly_typed=order.strongly_typed,
         tf32=order.tf32,
         refit=refit_mode(config),

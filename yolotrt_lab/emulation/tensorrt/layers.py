@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead
@@ -204,13 +204,23 @@ def _tensor(port: Any, name: str | None) -> LayerTensor:
 
 
 def _named_reformats(layers: list[EngineLayer]) -> tuple[EngineLayer, ...]:
-    """Name the copies OpenVINO inserts the way TensorRT names its own, after the layer they feed."""
-    reader_of = {tensor.name: layer for layer in reversed(layers) for tensor in layer.inputs if layer.origins}
+    """Name copies and conversions that OpenVINO inserts as TensorRT names its own: after the layer they feed.
+
+    The last ones feed none; they are named after the layer that feeds them.
+    """
+    feeds: dict[str, str] = {}
+    for layer in reversed(layers):
+        fed = layer.name if layer.origins else next((feeds[t.name] for t in layer.outputs if t.name in feeds), "")
+        feeds.update(dict.fromkeys([tensor.name for tensor in layer.inputs], fed) if fed else {})
+    fed_by: dict[str, str] = {}
     named = []
     for layer in layers:
-        if not layer.origins and layer.kind == "Reformat" and layer.outputs:
-            reader = reader_of.get(layer.outputs[0].name)
-            name = f"Reformatting CopyNode for Input Tensor 0 to {reader.name}" if reader else layer.name
-            layer = EngineLayer(**{**vars(layer), "name": name})
+        source = layer.name if layer.origins else next((fed_by[t.name] for t in layer.inputs if t.name in fed_by), "")
+        fed_by.update(dict.fromkeys([tensor.name for tensor in layer.outputs], source) if source else {})
+        if not layer.origins and (layer.kind == "Reformat" or layer.openvino_name.startswith("Convert_")):
+            fed = next((feeds[tensor.name] for tensor in layer.outputs if tensor.name in feeds), "")
+            end, other = ("Input", fed) if fed else ("Output", source)
+            name = f"Reformatting CopyNode for {end} Tensor 0 to {other}" if other else layer.name
+            layer = replace(layer, name=name, kind="Reformat")
         named.append(layer)
     return tuple(named)

@@ -84,6 +84,8 @@ class PlanHead:
         nodes: The ONNX nodes.
         strongly_typed: Whether the types in the network decided the arithmetic.
         tf32: Whether FP32 may be computed in TF32.
+        order_hint: The arithmetic the network was compiled for; `precision_hint` too, unless types were written.
+        types_written: Whether types of single layers were written into the blob.
         io_types: Data types that inputs and outputs of a weakly typed network were changed to, by name.
         refit: Which weights can be replaced: "" for none, "all", "identical" or "individual".
         refittable: Name and checksum of the weights that can be replaced.
@@ -108,6 +110,8 @@ class PlanHead:
     nodes: tuple[NodeRecord, ...] = ()
     strongly_typed: bool = True
     tf32: bool = False
+    order_hint: str = ""
+    types_written: bool = False
     io_types: dict[str, str] = field(default_factory=dict)
     refit: str = ""
     refittable: tuple[tuple[str, int], ...] = ()

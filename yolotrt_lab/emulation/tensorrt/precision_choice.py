@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from yolotrt_lab.emulation.tensorrt.builder_flags import refit_mode
 from yolotrt_lab.emulation.tensorrt.layer_precision import missing_scale, precision_complaint
 from yolotrt_lab.errors import EmulationError
 
@@ -59,24 +57,18 @@ def _strongly_typed(network: Any, config: Any) -> PrecisionChoice:
     if flags:
         text = f"Precision flags are not allowed for a strongly typed network, but these are set: {', '.join(flags)}."
         return PrecisionChoice("f32", complaint=text)
-    found: Counter[str] = Counter()
+    found: set[str] = set()
     for node in network._model.graph.node:
         tensor = network._tensors.get(node.output[0]) if node.output else None
         if node.op_type in _COMPUTE_OPS and tensor is not None and tensor._dtype in _HINTS:
-            found[tensor._dtype] += 1
-    if not found:
-        found.update(name for name in network._precisions() if name in ("HALF", "BF16"))
+            found.add(tensor._dtype)
+    found = found or network._precisions() & {"HALF", "BF16"}
     if not found:
         return PrecisionChoice("f32")
-    chosen = found.most_common(1)[0][0]
     if len(found) == 1:
-        return PrecisionChoice(_HINTS[chosen])
-    if not refit_mode(config):
-        lower = next(name for name in ("HALF", "BF16") if name in found)
-        return PrecisionChoice(_HINTS[lower], mixed=True)
-    rest = ", ".join(f"{count} {name}" for name, count in found.most_common()[1:])
-    text = f"[emulation] Mixed types: {found[chosen]} compute layers are {chosen}, {rest}; all run as {chosen}."
-    return PrecisionChoice(_HINTS[chosen], warnings=(text,))
+        return PrecisionChoice(_HINTS[next(iter(found))])
+    lower = next(name for name in ("HALF", "BF16") if name in found)
+    return PrecisionChoice(_HINTS[lower], mixed=True)
 
 
 def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:

@@ -202,9 +202,10 @@ class Refitter(ApiObject):
             names=[record.name for record in head.tensors],
             ranges=union_of_ranges([_moving(profile, head.tensors) for profile in head.profiles]),
             io_types=head.io_types,
-            hint=head.precision_hint,
+            hint=head.order_hint,
             strongly_typed=head.strongly_typed,
             tf32=head.tf32,
+            fp32_layers=() if head.types_written else None,
         )
         return Plan(dataclasses.replace(head, stripped=False), target().compile(order).blob, model)
 

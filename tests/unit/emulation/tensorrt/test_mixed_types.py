@@ -54,8 +54,16 @@ def test_the_result(trt, lab, network):
     assert np.linalg.norm(found - expected.numpy()) < 2e-2 * np.linalg.norm(expected.numpy())
 
 
-def test_refitting_takes_one_type_for_all_and_says_so(trt, lab, network):
+def test_refitting_leaves_each_layer_its_type(trt, lab, network):
     lab.config.set_flag(trt.BuilderFlag.REFIT)
-    assert lab.builder.build_serialized_network(network, lab.config) is not None
-    warnings = [text for severity, text in lab.log.messages if severity == "WARNING"]
-    assert any("Mixed types: 2 compute layers are HALF, 1 FLOAT; all run as HALF." in text for text in warnings)
+    engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+    before = [(layer.name, layer.tactic) for layer in engine._layers()]
+    (second,) = [each.tactic for each in engine._layers() if each.kind == "Convolution" and " second " in each.name]
+    assert second.endswith("f32")
+    assert not [name for name, _ in before if name.startswith("Convert")]  # copies are named after what they feed
+    refitter = trt.Refitter(engine, lab.log)
+    assert refitter.set_weights("first", trt.WeightsRole.KERNEL, np.zeros_like(KERNEL, np.float16))
+    assert refitter.refit_cuda_engine()
+    assert [(layer.name, layer.tactic) for layer in engine._layers()] == before
+    (found,) = execute(trt, engine, {"x": IMAGE}).values()
+    assert not found.any()
