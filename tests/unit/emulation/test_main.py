@@ -83,7 +83,7 @@ def emulated(folder: Path, *arguments: str, stdin: str | None = None) -> subproc
         ("-c", "import sys, sibling; print(sys.argv, repr(sys.path[0])); 1 / 0", "x"),
         ("folder", "-x"),
     ],
-    ids=lambda arguments: " ".join(arguments)[:20],
+    ids=lambda arguments: " ".join(arguments)[:24],
 )
 def test_as_python_does(folder, arguments):
     link = folder.parent / "programs_link"
