@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManage
 
     def _take_node(self, node: Any, index: int) -> None:
         key = node.name or f"(Unnamed Layer* {index}) [{node.op_type}]"
-        first = self._tensors.get(node.input[0]) if node.input else None
-        known = parsed_settings(node, len(first._graph_shape), self._weight_value) if first is not None else None
+        first = self._shape_of(node.input[0]) if node.input else ()
+        known = None if first is None else parsed_settings(node, first, self._weight_value)
         settings, names = ({}, list(node.input)) if known is None else known
         tensors = [self._tensors.get(name) or self._weight_tensor(name, whole=known is None) for name in names]
         layer = LayerState(
@@ -97,6 +98,13 @@ class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManage
         self._producers.update(dict.fromkeys(node.output, layer))
         self._layers.append(layer)
         self._count += 1
+
+    def _shape_of(self, name: str) -> Sequence[int] | None:
+        """Return the shape of a tensor or weight of the parsed model, None if there is none of that name."""
+        weight = self._graph.base_weight(name)
+        if weight is not None:
+            return tuple(weight.dims)
+        return self._tensors[name]._graph_shape if name in self._tensors else None
 
     def _weight_value(self, name: str) -> Array | None:
         from onnx import numpy_helper

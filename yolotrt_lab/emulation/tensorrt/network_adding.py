@@ -273,7 +273,7 @@ class LayerAdding(ApiObject):
         wanted = "INT32" if indices_type is None else indices_type.name
         return self._add(
             "addNMS", "NMS", [boxes, scores, max_output_boxes_per_class], bounding_box_format="CORNER_PAIRS",
-            topk_box_limit=2000, indices_type=wanted,
+            topk_box_limit=5000, indices_type=wanted,
         )  # fmt: skip
 
     # Matrices and constants

@@ -189,7 +189,7 @@ class NetworkGraph:
         opsets = [helper.make_opsetid("", self.opset)] if self.base is None else list(self.base.opset_import)
         graph = helper.make_graph(nodes, "part", values, [], initializers)
         part = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-        strict = layer.source is None
+        strict = not layer.parsed
         try:
             inferred = onnx.shape_inference.infer_shapes(part, check_type=strict, strict_mode=strict, data_prop=True)
         except Exception as error:  # onnx's InferenceError has no common base in its type stubs

@@ -40,13 +40,8 @@ class _Window(ILayer):
 
     @property
     def padding_nd(self) -> Any:
-        """The padding at both ends of each spatial dimension."""
-        state = self._state
-        if state.get("pre_padding") != state.get("post_padding"):
-            where = f"{self._api_name}::getPaddingNd"
-            text = "Parameter check failed, condition: mPrePadding == mPostPadding"
-            state.network._reporter.usage_error(where, text)
-        return self._api.Dims(state.get("pre_padding"))
+        """The padding at both ends of each spatial dimension; at the start, if the ends differ."""
+        return self._api.Dims(self._state.get("pre_padding"))
 
     @padding_nd.setter
     def padding_nd(self, value: Any) -> None:

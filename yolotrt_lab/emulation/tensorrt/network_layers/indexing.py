@@ -124,6 +124,13 @@ def _nms(out: GraphWriter) -> list[str]:
         raise EmulationError(
             "NMS with boxes of each class is not emulated.", got=boxes, fix="Share them: [b, n, 1, 4]."
         )
+    if not 0 <= boxes[1] <= out.layer.get("topk_box_limit"):
+        raise EmulationError(
+            "NMS that looks at the best boxes only is not emulated.",
+            expected=f"at most {out.layer.get('topk_box_limit')} boxes: topk_box_limit",
+            got=boxes[1],
+            fix="Select them with add_topk.",
+        )
     flat = out.add("Squeeze", [out.input(0), out.integers([2])]) if len(boxes) == 4 else out.input(0)
     scores = out.add("Transpose", [out.input(1)], perm=[0, 2, 1])
     most = out.known(2)

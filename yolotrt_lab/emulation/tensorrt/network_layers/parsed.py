@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from yolotrt_lab.emulation.tensorrt.graph import data_type_name
 from yolotrt_lab.emulation.tensorrt.network_layers.convolutions import window_settings
 from yolotrt_lab.emulation.tensorrt.network_layers.pointwise import BINARY_OPS, UNARY_OPS
 from yolotrt_lab.emulation.tensorrt.network_layers.reductions import REDUCE_OPS, mask_from_axes
@@ -21,23 +22,28 @@ _ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "Softplus": ("SOFTPLUS", 1.0, 1.0), "HardSigmoid": ("HARD_SIGMOID", 0.2, 0.5),
     "ThresholdedRelu": ("THRESHOLDED_RELU", 1.0, 0.0), "Selu": ("SELU", 1.6732632423543772, 1.0507009873554805),
 }  # fmt: skip
+_COORDINATES = {
+    "align_corners": "ALIGN_CORNERS", "asymmetric": "ASYMMETRIC", "half_pixel": "HALF_PIXEL",
+    "pytorch_half_pixel": "HALF_PIXEL",
+}  # fmt: skip
+_ROUNDING = {"round_prefer_ceil": "HALF_UP", "round_prefer_floor": "HALF_DOWN", "floor": "FLOOR", "ceil": "CEIL"}
 
 _Attributes = Mapping[str, Any]
 _Constant = Callable[[str], Array | None]
 
 
-def parsed_settings(node: Any, rank: int, constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
+def parsed_settings(node: Any, shape: Sequence[int], constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
     """Return a layer's settings and the names of its inputs; None if the node is kept whole.
 
     Args:
         node: The ONNX node.
-        rank: The number of dimensions of its first input.
+        shape: The shape of its first input, () if it has none.
         constant: Gives the value of a tensor by its ONNX name, None if it is not constant.
     """
     from onnx import helper
 
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    inputs = list(node.input)
+    inputs, rank = list(node.input), len(shape)
     op = node.op_type
     if op in ("Conv", "ConvTranspose"):
         return _convolution(node, attributes, constant)
@@ -59,7 +65,11 @@ def parsed_settings(node: Any, rank: int, constant: _Constant) -> tuple[dict[str
         return {"axes": mask_from_axes([attributes.get("axis", -1)], rank)}, inputs
     if op == "MatMul":
         return {"op0": "NONE", "op1": "NONE"}, inputs
-    return _movement(node, attributes, rank, constant)
+    if op == "Slice":
+        return _slice(node, shape, constant)
+    if op == "Resize":
+        return _resize(node, attributes, constant)
+    return _values(node, attributes, constant) or _movement(node, attributes, rank, constant)
 
 
 def _movement(
@@ -81,9 +91,62 @@ def _movement(
     if op in ("Gather", "GatherElements"):
         mode = "DEFAULT" if op == "Gather" else "ELEMENT"
         return {"mode": mode, "axis": attributes.get("axis", 0) % rank, "num_elementwise_dims": 0}, inputs
-    if op in ("Identity", "Where", "Shape") and not attributes:
+    if op in ("Identity", "Where", "Shape", "Squeeze", "Unsqueeze") and not attributes:
         return {}, inputs
     return None
+
+
+def _values(node: Any, attributes: _Attributes, constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
+    """Constants, conversions and quantization."""
+    from onnx import numpy_helper
+
+    if node.op_type == "Constant" and "value" in attributes:
+        value = numpy_helper.to_array(attributes["value"])
+        return {"weights": value.ravel(), "shape": value.shape}, []
+    if node.op_type == "Cast" and data_type_name(attributes["to"]) is not None:
+        return {"to_type": data_type_name(attributes["to"])}, list(node.input)
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        scale = constant(node.input[1])
+        if scale is None or "block_size" in attributes:
+            return None
+        kind = "INT8" if node.op_type == "QuantizeLinear" else "FLOAT"
+        axis = attributes.get("axis", 1) if scale.size > 1 else -1
+        return {"axis": axis, "block_shape": (), "to_type": kind}, list(node.input[:2])
+    return None
+
+
+def _slice(node: Any, shape: Sequence[int], constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
+    lists = [constant(name) if name else None for name in node.input[1:]]
+    if len(lists) < 2 or lists[0] is None or lists[1] is None or -1 in shape:
+        return None
+    axes = range(len(shape)) if len(lists) < 3 or lists[2] is None else [int(a) % len(shape) for a in lists[2]]
+    steps = [1] * len(axes) if len(lists) < 4 or lists[3] is None else [int(step) for step in lists[3]]
+    parts = {axis: range(size) for axis, size in enumerate(shape)}
+    for axis, start, end, step in zip(axes, lists[0], lists[1], steps, strict=True):
+        parts[axis] = range(*slice(int(start), int(end), step).indices(shape[axis]))
+    taken = parts.values()
+    return {
+        "start": tuple(part.start for part in taken), "shape": tuple(map(len, taken)), "mode": "STRICT_BOUNDS",
+        "stride": tuple(part.step for part in taken), "axes": None,
+    }, list(node.input[:1])  # fmt: skip
+
+
+def _resize(node: Any, attributes: _Attributes, constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
+    text = {key: value.decode() for key, value in attributes.items() if isinstance(value, bytes)}
+    coordinates = text.get("coordinate_transformation_mode", "half_pixel")
+    upper = coordinates == "pytorch_half_pixel"
+    scales = constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    sizes = constant(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+    if coordinates not in _COORDINATES or (scales is None) == (sizes is None) or "axes" in attributes:
+        return None
+    return {
+        "mode": text.get("mode", "nearest").upper(), "coordinates": _COORDINATES[coordinates],
+        "selector": "UPPER" if upper else "FORMULA", "cubic_coeff": attributes.get("cubic_coeff_a", -0.75),
+        "rounding": _ROUNDING[text.get("nearest_mode", "round_prefer_floor")],
+        "exclude_outside": bool(attributes.get("exclude_outside", 0)),
+        "scales": None if scales is None else tuple(float(scale) for scale in scales),
+        "shape": None if sizes is None else tuple(int(size) for size in sizes),
+    }, list(node.input[:1])  # fmt: skip
 
 
 def _convolution(node: Any, attributes: _Attributes, constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:

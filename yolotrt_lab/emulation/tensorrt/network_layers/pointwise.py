@@ -189,6 +189,8 @@ def _elementwise(out: GraphWriter) -> str:
 
 
 def _check_broadcast(out: GraphWriter) -> None:
+    if out.layer.parsed:
+        return
     one, other = out.shape(0), out.shape(1)
     fits = len(one) == len(other) and all(
         a == b or 1 in (a, b) or -1 in (a, b) for a, b in zip(one, other, strict=True)
@@ -248,7 +250,7 @@ def _parametric_relu(out: GraphWriter) -> str:
 def _select(out: GraphWriter) -> str:
     if out.dtype(0) != "BOOL":
         raise out.problem(f"condition must have type Bool, not {type_word(out.dtype(0))}", kind="API Usage Error")
-    if len({len(out.shape(index)) for index in range(3)}) > 1:
+    if len({len(out.shape(index)) for index in range(3)}) > 1 and not out.layer.parsed:
         raise out.problem("condition, then-input and else-input must have the same number of dimensions")
     return out.add("Where", [out.input(0), *out.alike(1, 2)])
 

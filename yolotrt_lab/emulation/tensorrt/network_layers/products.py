@@ -102,7 +102,7 @@ def _matrix_multiply(out: GraphWriter) -> str:
         elif operation == "TRANSPOSE":
             rank = ranks[index]
             names[index] = out.add("Transpose", [names[index]], perm=[*range(rank - 2), rank - 1, rank - 2])
-    if ranks[0] != ranks[1]:
+    if ranks[0] != ranks[1] and not out.layer.parsed:
         raise out.problem(f"matrix inputs must have the same number of dimensions, not {ranks[0]} and {ranks[1]}")
     if sizes[0] != sizes[1] and -1 not in sizes:
         raise out.problem(f"dimensions not compatible for matrix multiplication: {sizes[0]} and {sizes[1]}")

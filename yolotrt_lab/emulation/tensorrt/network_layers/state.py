@@ -39,6 +39,7 @@ class LayerState:
         outputs: Its output tensors.
         settings: What programs may read and change, enums by name, weights as flat arrays.
         source: The ONNX node it was parsed from, as long as nothing was changed.
+        parsed: Whether it was parsed, so that its inputs broadcast as in ONNX; TensorRT's parser reshapes them.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LayerState:
         self.outputs: list[Any] = []
         self.settings: dict[str, Any] = dict(settings or {})
         self.source = source
+        self.parsed = source is not None
         self.precision: str | None = None
         self.output_types: dict[int, str] = {}
         self._handles: list[weakref.ref[Any]] = []
