@@ -23,6 +23,7 @@ from contract_exceptions import Deviation, unexcepted, unneeded
 from yolotrt_lab.emulation import modules
 from yolotrt_lab.emulation.cuda import described
 from yolotrt_lab.emulation.device import device
+from yolotrt_lab.emulation.distributions import CUDA_VERSION, PYCUDA_VERSION
 from yolotrt_lab.errors import EmulationError
 
 HERE = Path(__file__).parent
@@ -54,6 +55,11 @@ def real_description() -> dict:
 def test_the_stored_description_is_the_packages(part):
     """To take over a new version: write what `describe_cuda.py` prints into `vendor_api`, and read the difference."""
     assert described.bindings()[part] == real_description()[part]
+
+
+def test_the_versions_that_programs_see_are_those_described():
+    assert described.bindings()["version"] == CUDA_VERSION
+    assert described.pycuda()["version"] == PYCUDA_VERSION
 
 
 def compare(name: str, module) -> list[Deviation]:

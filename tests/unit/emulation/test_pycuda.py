@@ -135,14 +135,6 @@ def test_reading_raw_bytes_is_no_dtype_mistake(cuda):
     assert raw.tobytes() == DATA.tobytes()
 
 
-def test_memory_freed_before_an_async_copy_runs_is_an_illegal_access(cuda):
-    stream, memory = cuda.Stream(), cuda.to_device(DATA)
-    cuda.memcpy_dtoh_async(cuda.pagelocked_empty_like(DATA), memory, stream)
-    memory.free()
-    with pytest.raises(cuda.LogicError, match="cuStreamSynchronize failed: an illegal memory access was encountered"):
-        stream.synchronize()
-
-
 def test_out_of_memory(cuda):
     with pytest.raises(cuda.MemoryError, match="cuMemAlloc failed: out of memory"):
         cuda.mem_alloc(1 << 60)

@@ -15,7 +15,7 @@ from importlib import resources
 from types import SimpleNamespace
 from typing import Any, cast
 
-__all__ = ["BINDINGS_VERSION", "CudaEnum", "Handle", "Structure", "bindings", "names", "pycuda", "pycuda_enum", "types"]
+__all__ = ["CudaEnum", "Handle", "Structure", "bindings", "names", "pycuda", "pycuda_enum", "types"]
 
 
 @functools.cache
@@ -34,10 +34,6 @@ def _read(name: str) -> dict[str, Any]:
     text = (resources.files(__package__) / "vendor_api" / name).read_text(encoding="utf-8")
     description: dict[str, Any] = json.loads(text)
     return description
-
-
-BINDINGS_VERSION = "13.5.0"
-"""The version of `cuda.bindings` that is described."""
 
 
 class CudaEnum(IntEnum):

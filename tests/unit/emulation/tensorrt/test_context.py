@@ -233,8 +233,8 @@ class TestMistakes:
         d_in, d_out = memory(3072, images()), memory(1024)
         context.set_tensor_address("images", d_in)
         context.set_tensor_address("output0", d_out)
-        assert context.execute_async_v3(stream)
         cudart.cudaFree(d_in)
+        assert context.execute_async_v3(stream), "addresses are looked at when the work is done"
         assert cudart.cudaStreamSynchronize(stream)[0].name == "cudaErrorIllegalAddress"
         assert "freed before" in caplog.text
 
