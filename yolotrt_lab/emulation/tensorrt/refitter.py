@@ -160,7 +160,7 @@ class Refitter(ApiObject):
 
     def refit_cuda_engine_async(self, stream_handle: int) -> bool:
         """Do the same in a stream; what was enqueued before runs with the old weights."""
-        if self._engine._head.stripped is False:
+        if not self._engine._head.stripped:
             self._engine._network.executor(self._engine._head.tensors).check_stream(stream_handle)
         return self.refit_cuda_engine()
 
