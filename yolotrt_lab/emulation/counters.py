@@ -14,12 +14,12 @@ Example:
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
+from yolotrt_lab.emulation.lock import DEVICE_LOCK
 from yolotrt_lab.emulation.trace import Task, active
 
 __all__ = ["CopyKind", "Direction", "Measured", "Tally", "Work", "count_work", "diff", "snapshot"]
@@ -156,8 +156,7 @@ class Recorder:
     """Adds up work as it happens. One instance serves the process; the emulated modules call it."""
 
     def __init__(self) -> None:
-        # Counting can start the garbage collector, which may free device memory, which is counted.
-        self._lock = threading.RLock()
+        self._lock = DEVICE_LOCK
         self._numbers: Counter[str] = Counter()
         self._allocations = Tally()
         self._pinned_allocations = Tally()

@@ -7,10 +7,10 @@ import os
 import platform
 import re
 import struct
-import threading
 from pathlib import Path
 from typing import Any
 
+from yolotrt_lab.emulation.lock import DEVICE_LOCK
 from yolotrt_lab.emulation.memory import DeviceHeap, PinnedHeap
 from yolotrt_lab.emulation.streams import Scheduler
 from yolotrt_lab.optional import package_version, require
@@ -62,14 +62,13 @@ def is_present() -> bool:
     return os.environ.get("YOLOTRT_EMULATED_DEVICES") != "0"
 
 
-_lock = threading.Lock()
 _device: Device | None = None
 
 
 def device() -> Device:
     """Return the emulated device, made on first use."""
     global _device
-    with _lock:
+    with DEVICE_LOCK:
         if _device is None:
             _device = Device()
         return _device

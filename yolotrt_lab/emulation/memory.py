@@ -14,7 +14,6 @@ from __future__ import annotations
 import bisect
 import functools
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolotrt_lab.emulation.counters import recorder
+from yolotrt_lab.emulation.lock import DEVICE_LOCK
 
 __all__ = [
     "ALIGNMENT",
@@ -167,7 +167,7 @@ class DeviceHeap:
 
     def __init__(self, capacity: int, *, pinned: PinnedHeap | None = None) -> None:
         self.capacity = capacity
-        self._lock = threading.RLock()
+        self._lock = DEVICE_LOCK
         self._pinned = pinned
         self.used = 0
         self._starts: list[int] = []
@@ -309,7 +309,7 @@ class PinnedHeap:
     """Page-locked host memory: ordinary memory here, but the emulation knows which it is."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = DEVICE_LOCK
         self._starts: list[int] = []
         self._live: dict[int, ByteArray] = {}
         self._origins: dict[int, Origin] = {}

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 
 from yolotrt_lab.emulation.capture import CaptureMode, Captures, Graph, GraphExec
 from yolotrt_lab.emulation.counters import recorder
+from yolotrt_lab.emulation.lock import DEVICE_LOCK
 from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.queues import Event, Operation, Stream
 from yolotrt_lab.emulation.trace import Entry, Task, active, begin_work, end_work, leave
@@ -35,7 +36,7 @@ class Scheduler:
     """Keeps the streams and runs their work when something waits for it. Calls are serialised by one lock."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = DEVICE_LOCK
         self.captures = Captures()
         self._handles = itertools.count(0x5EED0000, 0x10)
         self._number = 0
@@ -236,10 +237,6 @@ class Scheduler:
             self._run_all()
             leave()
 
-    def run_before_default(self) -> None:
-        """Do the work a synchronous call on the default stream has to wait for."""
-        self.run_now(lambda: None)
-
     def poll_stream(self, handle: int) -> bool:
         """Return whether a stream has nothing left to do; otherwise let it do its work before the next poll."""
         with self.lock:
@@ -261,7 +258,7 @@ class Scheduler:
             self._waits("event", [event.mark if reached else None], polled=True)
             self._run_until(event.mark)
             leave()
-            return reached
+        return reached
 
     def elapsed_ms(self, start: Event, end: Event) -> float:
         """Return the milliseconds between two events on the device's clock; see `Operation`.
@@ -283,6 +280,12 @@ class Scheduler:
         with self.lock:
             self._enter()
             self.captures.check_wait(None)
+
+    def finish_before_free(self) -> None:
+        """Do all outstanding work: like `cudaFree`, a call that gives memory back waits for the whole device."""
+        with self.lock:
+            self.before_waiting_call()
+            self._run_all()
 
     def discard_all(self) -> None:
         """Drop all streams and their work."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from yolotrt_lab.emulation.counters import Tally, count_work
+from yolotrt_lab.emulation.device import device
 
 DATA = np.arange(16, dtype=np.float32)
 
@@ -47,3 +48,27 @@ def test_memory_that_the_collector_frees_while_the_emulation_counts(cuda, monkey
             del memory, back
         gc.collect()
     assert measured.work.allocations.count == measured.work.frees == 3
+
+
+@pytest.mark.parametrize("how", ["free", "del"])
+def test_memory_is_freed_when_the_work_that_uses_it_is_done(cuda, how):
+    """`cuMemFree` waits for the device, whoever calls it."""
+    stream, memory, back = cuda.Stream(), cuda.to_device(DATA), cuda.pagelocked_empty_like(DATA)
+    cuda.memcpy_dtoh_async(back, memory, stream)
+    assert not np.array_equal(back, DATA)
+    if how == "free":
+        memory.free()
+    del memory
+    assert np.array_equal(back, DATA)
+    stream.synchronize()
+
+
+def test_work_that_fails_while_memory_is_given_back(cuda, capfd):
+    stream, memory, stale = cuda.Stream(), cuda.mem_alloc(4), cuda.mem_alloc(4)
+    address = int(stale)
+    stale.free()
+    device().scheduler.enqueue(stream.handle, lambda: device().heap.locate(address, 4, what="late work"))
+    del memory
+    printed = capfd.readouterr().err
+    assert "PyCUDA WARNING: a clean-up operation failed (dead context maybe?)" in printed
+    assert "cuMemFree failed: an illegal memory access was encountered" in printed

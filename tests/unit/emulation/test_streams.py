@@ -59,7 +59,7 @@ def test_blocking_streams_wait_for_the_default_stream(scheduler, done):
 def test_non_blocking_streams_and_the_default_stream_ignore_each_other(scheduler, done):
     stream = scheduler.create_stream(blocking=False)
     scheduler.enqueue(stream.handle, later(done, "own"))
-    scheduler.run_before_default()
+    scheduler.run_now(lambda: None)
     scheduler.enqueue(0, later(done, "default"))
     scheduler.synchronize_stream(0)
     assert done == ["default"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from yolotrt_lab.emulation.device import device, is_present
 from yolotrt_lab.emulation.leaks import abandon
+from yolotrt_lab.emulation.lock import DEVICE_LOCK
 from yolotrt_lab.emulation.memory import DeviceFault
 
 __all__ = [
@@ -69,7 +70,6 @@ class _State:
         self.stacks = threading.local()
 
 
-_lock = threading.RLock()
 _state = _State()
 
 
@@ -138,7 +138,7 @@ def find(handle: int) -> CudaContext:
 
 def create(flags: int = 0) -> CudaContext:
     """Make a context and push it on the calling thread's stack."""
-    with _lock:
+    with DEVICE_LOCK:
         made = CudaContext(next(_handles), flags=flags)
         _state.contexts[made.handle] = made
     push(made)
@@ -199,7 +199,7 @@ def primary() -> CudaContext | None:
 
 def retain_primary() -> CudaContext:
     """Return the primary context, and keep it alive until it is released."""
-    with _lock:
+    with DEVICE_LOCK:
         if _state.primary is None:
             _state.primary = CudaContext(next(_handles), is_primary=True)
             _state.contexts[_state.primary.handle] = _state.primary
@@ -213,7 +213,7 @@ def release_primary() -> None:
     Raises:
         DeviceFault: Nobody retains it.
     """
-    with _lock:
+    with DEVICE_LOCK:
         if _state.primary is None:
             raise DeviceFault("no context", "the primary context is not retained")
         _state.primary_users -= 1
@@ -223,7 +223,7 @@ def release_primary() -> None:
 
 def reset_primary() -> None:
     """Destroy the primary context whoever retains it, as `cudaDeviceReset` does."""
-    with _lock:
+    with DEVICE_LOCK:
         found, _state.primary, _state.primary_users = _state.primary, None, 0
         _state.runtime_uses_primary = False
     if found is not None:
@@ -242,7 +242,7 @@ def use_primary() -> None:
     if found is not None and not found.is_primary:
         raise DeviceFault("device uninitialised", "this thread's current context was destroyed")
     initialise()
-    with _lock:
+    with DEVICE_LOCK:
         if not _state.runtime_uses_primary:
             retain_primary()
             _state.runtime_uses_primary = True

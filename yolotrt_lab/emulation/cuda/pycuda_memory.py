@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import deque
 from typing import Any
 
 from yolotrt_lab.emulation.cuda import contexts
+from yolotrt_lab.emulation.cuda.faults import fault_text, log_fault
 from yolotrt_lab.emulation.cuda.pycuda_core import (
     LogicError,
     boost_call,
@@ -94,18 +96,41 @@ class DeviceAllocation:
 
     def __del__(self) -> None:
         if getattr(self, "_held", False) and not sys.is_finalizing():
+            _forgotten.append(self._allocation)
+            _free_forgotten()
+
+
+_forgotten: deque[Allocation] = deque()
+"""Memory whose objects are gone."""
+
+
+def _free_forgotten() -> None:
+    """Free it, which waits for the device; at the next occasion if the collector came while the device is at work."""
+    lock: Any = device().scheduler.lock
+    if not _forgotten or lock._is_owned() or not lock.acquire(blocking=False):
+        return
+    try:
+        device().scheduler.finish_before_free()
+    except DeviceFault as fault:
+        log_fault("cuMemFree", fault)
+        print("PyCUDA WARNING: a clean-up operation failed (dead context maybe?)", file=sys.stderr)
+        print(f"cuMemFree failed: {fault_text(fault)}", file=sys.stderr)
+    finally:
+        while _forgotten:
             with contextlib.suppress(DeviceFault):
-                device().heap.release(self._allocation)
+                device().heap.release(_forgotten.popleft())
+        lock.release()
 
 
 @cuda_call("cuMemFree")
 def _free(address: int) -> None:
-    device().scheduler.before_waiting_call()
+    device().scheduler.finish_before_free()
     device().heap.free(address)
 
 
 @cuda_call("cuMemAlloc")
 def _allocate(nbytes: int) -> Allocation:
+    _free_forgotten()
     device().scheduler.before_waiting_call()
     origin = origin_of_call("pycuda.driver.mem_alloc", freed_by_owner=True)
     return device().heap.allocate(nbytes, origin=origin)

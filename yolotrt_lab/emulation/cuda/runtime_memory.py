@@ -61,7 +61,7 @@ def _allocate(nbytes: Any, function: str) -> int:
 def cudaFree(devPtr: Any) -> Any:
     """Free device memory; the null pointer is fine."""
     address = address_of(devPtr)
-    device().scheduler.before_waiting_call()
+    device().scheduler.finish_before_free()
     if address:
         device().heap.free(address)
 

@@ -69,7 +69,7 @@ class OpenvinoTarget:
         """Return the content of emulated device memory; see `Target`."""
         scheduler = device().scheduler
         with scheduler.lock:
-            scheduler.run_before_default()
+            scheduler.run_now(lambda: None)
             allocation, offset = device().heap.locate(address, nbytes, what=what)
             if not allocation.is_written(offset, nbytes):
                 raise DeviceFault("uninitialised", f"{what}: nothing was copied to its device memory")

@@ -50,7 +50,7 @@ class HostMemory:
         device().scheduler.synchronize_stream(stream_handle)
 
     def read(self, address, nbytes):
-        device().scheduler.run_before_default()
+        device().scheduler.run_now(lambda: None)
         allocation, offset = device().heap.locate(address, nbytes, what="a copy")
         return allocation.payload[offset : offset + nbytes].tobytes()
 
