@@ -12,11 +12,12 @@ MODEL = """
 tiny (float[1, 3, 12, 12] x) => (float[1, N, M] y)
 <float[6, 3, 3, 3] w, float[6] b, float[4] scales = {1, 1, 2, 2}, int64[3] rows = {0, 6, -1}, int64[1] front = {1},
  int64[1] back = {5}, int64[1] axis = {2}, int64[1] step = {2}, float one = {1}, float[6, 6] m, float q = {0.05},
- int8 zero = {0}, int64[2] picked = {2, 0}, float[1] slope = {0.5}>
+ int8 zero = {0}, int64[2] picked = {2, 0}, float[6] six = {1, 2, 3, 1, 2, 3}>
 {
     c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b)
-    s = Sigmoid (c)
-    silu = Mul (c, s)
+    n = BatchNormalization <epsilon = 0.01> (c, six, b, b, six)
+    s = Sigmoid (n)
+    silu = Mul (n, s)
     pooled = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (silu)
     mean = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (silu)
     large = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">
@@ -82,6 +83,7 @@ def test_written_anew_the_network_computes_the_same(trt, lab, path):
 
 SETTINGS = {
     "/c": ("IConvolutionLayer", {"stride_nd": (2, 2), "padding_nd": (1, 1), "num_output_maps": 6, "num_groups": 1}),
+    "/n": ("IScaleLayer", {"channel_axis": 1}),
     "/pooled": ("IPoolingLayer", {"window_size_nd": (3, 3), "pre_padding": (1, 1)}),
     "/mean": ("IPoolingLayer", {"average_count_excludes_padding": True}),
     "/large": ("IResizeLayer", {"scales": [1.0, 1.0, 2.0, 2.0], "shape": ()}),

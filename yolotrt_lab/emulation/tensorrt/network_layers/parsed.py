@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from yolotrt_lab.emulation.tensorrt.graph import data_type_name
 from yolotrt_lab.emulation.tensorrt.network_layers.convolutions import window_settings
 from yolotrt_lab.emulation.tensorrt.network_layers.pointwise import BINARY_OPS, UNARY_OPS
@@ -65,6 +67,8 @@ def parsed_settings(node: Any, shape: Sequence[int], constant: _Constant) -> tup
         return {"axes": mask_from_axes([attributes.get("axis", -1)], rank)}, inputs
     if op == "MatMul":
         return {"op0": "NONE", "op1": "NONE"}, inputs
+    if op == "BatchNormalization":
+        return _normalization(node, attributes, constant)
     if op == "Slice":
         return _slice(node, shape, constant)
     if op == "Resize":
@@ -113,6 +117,19 @@ def _values(node: Any, attributes: _Attributes, constant: _Constant) -> tuple[di
         axis = attributes.get("axis", 1) if scale.size > 1 else -1
         return {"axis": axis, "block_shape": (), "to_type": kind}, list(node.input[:2])
     return None
+
+
+def _normalization(node: Any, attributes: _Attributes, constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
+    """A batch normalization, which is a scale and a shift for each channel."""
+    values = [constant(name) for name in node.input[1:5]]
+    if len(node.output) > 1 or any(value is None for value in values):
+        return None
+    gamma, beta, mean, variance = (value.astype(np.float64) for value in values if value is not None)
+    scale = gamma / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    return {
+        "mode": "CHANNEL", "scale": scale.astype(np.float32), "shift": (beta - mean * scale).astype(np.float32),
+        "power": None, "channel_axis": 1,
+    }, list(node.input[:1])  # fmt: skip
 
 
 def _slice(node: Any, shape: Sequence[int], constant: _Constant) -> tuple[dict[str, Any], list[str]] | None:
