@@ -275,17 +275,13 @@ class Scheduler:
                 raise DeviceFault("not ready", "the event was not reached yet: wait for it first")
             return (end.time_s - start.time_s) * 1e3
 
-    def before_waiting_call(self) -> None:
-        """Refuse a call that may wait for the device, like `cudaMalloc` and `cudaFree`, while something captures."""
+    def before_waiting_call(self, *, waits: bool = False) -> None:
+        """Refuse a call that may wait for the device while something captures; wait, if it does like `cudaFree`."""
         with self.lock:
             self._enter()
             self.captures.check_wait(None)
-
-    def finish_before_free(self) -> None:
-        """Do all outstanding work: like `cudaFree`, a call that gives memory back waits for the whole device."""
-        with self.lock:
-            self.before_waiting_call()
-            self._run_all()
+            if waits:
+                self._run_all()
 
     def discard_all(self) -> None:
         """Drop all streams and their work."""

@@ -86,7 +86,7 @@ def cuMemAllocPitch(WidthInBytes: int, Height: int, ElementSizeBytes: int) -> An
 def cuMemFree(dptr: Any) -> Any:
     """Free device memory; the null pointer is fine."""
     address = address_of(dptr)
-    device().scheduler.finish_before_free()
+    device().scheduler.before_waiting_call(waits=True)
     if address:
         device().heap.free(address)
 

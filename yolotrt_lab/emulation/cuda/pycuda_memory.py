@@ -110,7 +110,7 @@ def _free_forgotten() -> None:
     if not _forgotten or lock._is_owned() or not lock.acquire(blocking=False):
         return
     try:
-        device().scheduler.finish_before_free()
+        device().scheduler.before_waiting_call(waits=True)
     except DeviceFault as fault:
         log_fault("cuMemFree", fault)
         print("PyCUDA WARNING: a clean-up operation failed (dead context maybe?)", file=sys.stderr)
@@ -124,7 +124,7 @@ def _free_forgotten() -> None:
 
 @cuda_call("cuMemFree")
 def _free(address: int) -> None:
-    device().scheduler.finish_before_free()
+    device().scheduler.before_waiting_call(waits=True)
     device().heap.free(address)
 
 

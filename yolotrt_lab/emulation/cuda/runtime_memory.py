@@ -61,7 +61,7 @@ def _allocate(nbytes: Any, function: str) -> int:
 def cudaFree(devPtr: Any) -> Any:
     """Free device memory; the null pointer is fine."""
     address = address_of(devPtr)
-    device().scheduler.finish_before_free()
+    device().scheduler.before_waiting_call(waits=True)
     if address:
         device().heap.free(address)
 
