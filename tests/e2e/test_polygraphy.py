@@ -168,6 +168,7 @@ COMMANDS = [
     ("inspect model int8.engine --show layers", 0, "Layer 0"),
     ("inspect model model.onnx --display-as=trt --show layers", 0, "relu0"),
     ("inspect capability model.onnx", 0, "Graph is fully supported by TensorRT"),
+    ("run model.onnx --trt --onnxrt --allocation-strategy runtime --iterations 2", 0, "Passed: 2/2 iterations"),
     ("convert model.onnx --convert-to trt -o converted.engine", 0, "Finished engine building"),
     ("run nothing.onnx --trt", 1, "nothing.onnx"),
 ]
