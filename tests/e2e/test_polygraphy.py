@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -206,8 +207,11 @@ print(tensorrt.__version__)
 def test_version_11(folder):
     script = folder / "version11.py"
     script.write_text(OTHER_VERSION)
-    runner = [sys.executable, "-m", "yolotrt_lab.emulation", "--api", "11"]
-    done = subprocess.run([*runner, str(script)], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "yolotrt_lab.emulation", "--api", "11", str(script)]
+    environment = {**os.environ, "YOLOTRT_PLATFORM": "emulated"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     *_, codes, version = done.stdout.splitlines()
     assert (codes, version) == ("[0, 0, 0, 1]", "11.4.0.106"), done.stdout + done.stderr
     assert "fp16 in CreateConfig is not available on TensorRT version 11.4" in done.stdout + done.stderr

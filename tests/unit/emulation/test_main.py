@@ -1,6 +1,7 @@
 """`python -m yolotrt_lab.emulation` runs programs as Python runs them, Python itself being the oracle."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,8 +62,16 @@ def folder(tmp_path_factory):
 
 
 def python(folder: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "YOLOTRT_PLATFORM": "emulated"},  # also where real TensorRT works
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def emulated(folder: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess:
@@ -206,6 +215,10 @@ def test_a_real_device_is_not_observed(monkeypatch, capsys, tmp_path, option, ki
 
 
 def test_demanding_the_real_thing_where_it_is_not(monkeypatch, capsys):
+    def no_gpu():
+        raise OSError("no driver")
+
+    monkeypatch.setattr(platform, "_gpu", no_gpu)
     monkeypatch.setenv("YOLOTRT_PLATFORM", "real")
     with pytest.raises(SystemExit) as left:
         runner.main(["-c", "pass"])
