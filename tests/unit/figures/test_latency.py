@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from yolotrt_lab.errors import InputError
@@ -38,36 +37,14 @@ FIGURES = {
 }
 
 
-def drawn(name):
-    figure = FIGURES[name](PLATFORM)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    painted = []
-    with pytest.MonkeyPatch.context() as patch:
-        paint = Text.draw
-        patch.setattr(Text, "draw", lambda text, renderer: (painted.append(text), paint(text, renderer))[1])
-        canvas.draw()
-    renderer = canvas.get_renderer()
-    return figure, [(t, t.get_window_extent(renderer)) for t in painted if t.get_visible() and t.get_text()]
+@pytest.mark.parametrize("name", FIGURES)
+def test_text_is_whole_apart_and_large_enough(name, check_legible):
+    check_legible(FIGURES[name](PLATFORM))
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_text_is_whole_apart_and_large_enough(name):
-    figure, texts = drawn(name)
-    width, height = figure.get_size_inches() * figure.dpi
-    for index, (text, box) in enumerate(texts):
-        assert -1 <= box.x0 <= box.x1 <= width + 1, text
-        assert -1 <= box.y0 <= box.y1 <= height + 1, text
-        assert text.get_fontsize() >= 9
-        for other, other_box in texts[index + 1 :]:
-            across = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
-            along = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
-            assert across <= 1 or along <= 2, (text, other)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_timings_say_where_they_come_from(name):
-    words = " ".join(text.get_text() for text, _ in drawn(name)[1])
+def test_timings_say_where_they_come_from(name, painted_words):
+    words = painted_words(FIGURES[name](PLATFORM))
     assert "not GPU timings (AMD EPYC)" in words
 
 
