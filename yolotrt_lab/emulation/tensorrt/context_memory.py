@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
-from yolotrt_lab.emulation.tensorrt.properties import fixed
+from yolotrt_lab.emulation.tensorrt.properties import kept
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["ContextMemory"]
@@ -29,6 +29,7 @@ class ContextMemory(ApiObject):
     def _take_strategy(self, strategy: Any) -> None:
         self._strategy = strategy
         self._memory = None
+        self._temporary_allocator: Any = None
 
     def _memory_complaint(self) -> str | None:
         """Return what is wrong if an inference were enqueued now: the program owes memory."""
@@ -64,12 +65,8 @@ class ContextMemory(ApiObject):
         config.set_execution_context_allocation_strategy(self._strategy)
         return config
 
-    temporary_allocator = fixed(
-        "IExecutionContext",
-        "temporary_allocator",
-        None,
-        "Who provides memory for kernels: nobody but the default.",
-        meaning="an IGpuAllocator provides memory for kernels, and OpenVINO's need none",
+    temporary_allocator = kept(
+        "temporary_allocator", "Who provides memory for kernels, where they need some: OpenVINO's need none."
     )
 
     def set_aux_streams(self, aux_streams: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
+from yolotrt_lab.emulation.tensorrt.onnx_ops import PLUGIN_OPS
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["IPluginRegistry", "UsesPlugins", "plugin_registry"]
@@ -51,10 +52,20 @@ class IPluginRegistry(ApiObject):
         self._parent_search = value
 
     def get_creator(self, type: str, version: str, plugin_namespace: str = "") -> None:
-        """Return a plugin's creator, None if there is no such plugin."""
+        """Return a plugin's creator, None if there is no such plugin.
+
+        Raises:
+            EmulationError: TensorRT ships it.
+        """
+        _refuse_shipped(type)
 
     def get_plugin_creator(self, type: str, version: str, plugin_namespace: str = "") -> None:
-        """Return the creator of a plugin of the second kind, None if there is no such plugin."""
+        """Return the creator of a plugin of the second kind, None if there is no such plugin.
+
+        Raises:
+            EmulationError: TensorRT ships it.
+        """
+        _refuse_shipped(type)
 
     def register_creator(self, creator: Any, plugin_namespace: str = "") -> NoReturn:
         """Add a plugin: refused."""
@@ -96,6 +107,17 @@ def plugin_registry(api: Any) -> Any:
     if found is None:
         found = api.singletons["plugin_registry"] = api.IPluginRegistry._create()
     return found
+
+
+def _refuse_shipped(name: str) -> None:
+    """Not to find a plugin that TensorRT has would lead programs astray."""
+    if name in PLUGIN_OPS:
+        raise EmulationError(
+            f"The plugin {name} is not emulated; TensorRT ships it.",
+            expected="layers of the network API, or operators of the ONNX standard",
+            got=name,
+            fix="Do without the plugin: non-maximum suppression, for instance, in NumPy or by ONNX's own operator.",
+        )
 
 
 def _refuse(what: str) -> NoReturn:

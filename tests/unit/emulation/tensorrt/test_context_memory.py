@@ -110,5 +110,13 @@ def test_other_settings_of_contexts(trt, engine):
     with pytest.raises(EmulationError, match="Events for consumed inputs"):
         context.set_input_consumed_event(7)
     assert context.temporary_allocator is None
+
+    class Allocator(trt.IGpuAllocator):
+        def __init__(self):
+            trt.IGpuAllocator.__init__(self)
+
+    allocator = Allocator()
+    context.temporary_allocator = allocator
+    assert context.temporary_allocator is allocator
     context.name, context.debug_sync, context.persistent_cache_limit = "one", True, 5
     assert (context.name, context.debug_sync, context.persistent_cache_limit) == ("one", True, 5)

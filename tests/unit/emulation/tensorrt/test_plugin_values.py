@@ -96,12 +96,19 @@ class TestRegistry:
     def test_is_empty(self, trt, lab):
         registry = trt.get_plugin_registry()
         assert registry.all_creators == registry.all_creators_recursive == []
-        assert registry.get_creator("EfficientNMS_TRT", "1") is None
+        assert registry.get_creator("NobodysPlugin", "1") is None
         if trt.__version__.startswith("10."):
             assert registry.plugin_creator_list == []
-            assert registry.get_plugin_creator("EfficientNMS_TRT", "1", "") is None
+            assert registry.get_plugin_creator("NobodysPlugin", "1", "") is None
         assert registry is lab.builder.get_plugin_registry() is trt.Runtime(lab.log).get_plugin_registry()
         assert trt.get_builder_plugin_registry(trt.EngineCapability.STANDARD) is registry
+
+    def test_does_not_deny_what_tensorrt_ships(self, trt):
+        registry = trt.get_plugin_registry()
+        ways = [registry.get_creator, *([registry.get_plugin_creator] if trt.__version__.startswith("10.") else [])]
+        for find in ways:
+            with pytest.raises(EmulationError, match="The plugin EfficientNMS_TRT is not emulated; TensorRT ships it"):
+                find("EfficientNMS_TRT", "1", "")
 
     def test_cannot_be_filled(self, trt):
         with pytest.raises(EmulationError, match=r"plugin library plugins\.so is not emulated"):
