@@ -174,6 +174,16 @@ class GpuExecutor:
         """Make sure that there is such a stream."""
         self._memory.check_stream(stream_handle)
 
+    def check_events(self) -> None:
+        """Refuse: ONNX Runtime does not tell when it has read the inputs."""
+        raise EmulationError(
+            "Events for consumed inputs are not emulated on a GPU's memory.",
+            fix="Record an event behind execute_async_v3 instead.",
+        )
+
+    def record_event(self, event_handle: int, stream_handle: int) -> None:
+        """Do nothing: `check_events` lets no event through."""
+
     def check_profiler(self) -> None:
         """Refuse: ONNX Runtime tells when it enqueued a layer, not how long the GPU took for it."""
         raise EmulationError(

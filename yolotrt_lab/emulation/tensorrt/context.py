@@ -234,6 +234,8 @@ class IExecutionContext(ContextMemory, DebugStates, ContextManaged):
             if execution is None:
                 return False
             self._executor.enqueue(execution, stream_handle, on_times=self._on_times())
+            if self._consumed_event:
+                self._executor.record_event(self._consumed_event, stream_handle)
         except DeviceFault as fault:
             return self._failed(_ENQUEUE, fault)
         return True

@@ -7,7 +7,7 @@ from typing import Any
 
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject
 from yolotrt_lab.emulation.tensorrt.properties import kept
-from yolotrt_lab.errors import EmulationError
+from yolotrt_lab.emulation.tensorrt.target import Executor
 
 __all__ = ["ContextMemory"]
 
@@ -25,11 +25,13 @@ class ContextMemory(ApiObject):
     _reporter: Any
     _strategy: Any
     _memory: tuple[int, int] | None
+    _executor: Executor
 
     def _take_strategy(self, strategy: Any) -> None:
         self._strategy = strategy
         self._memory = None
         self._temporary_allocator: Any = None
+        self._consumed_event = 0
 
     def _memory_complaint(self) -> str | None:
         """Return what is wrong if an inference were enqueued now: the program owes memory."""
@@ -73,18 +75,18 @@ class ContextMemory(ApiObject):
         """Offer extra streams. As many as the engine's `num_aux_streams` are used: none."""
 
     def get_input_consumed_event(self) -> int:
-        """Return the event that is recorded when the inputs were read: none, 0."""
-        return 0
+        """Return the event that is recorded when the inputs were read, 0 if there is none."""
+        return self._consumed_event
 
     def set_input_consumed_event(self, event: int) -> bool:
-        """Refuse: there is no moment between reading the inputs and the end of an inference.
+        """Let `execute_async_v3` record an event when the inputs were read: OpenVINO reads them until the end.
+
+        Like TensorRT, this does not look at what the handle stands for.
 
         Raises:
-            EmulationError: An event was given.
+            EmulationError: A GPU's own memory is used.
         """
         if event:
-            raise EmulationError(
-                "Events for consumed inputs are not emulated: OpenVINO reads inputs until an inference ends.",
-                fix="Record an event behind execute_async_v3 instead.",
-            )
+            self._executor.check_events()
+        self._consumed_event = event
         return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolotrt_lab.emulation.counters import recorder
+from yolotrt_lab.emulation.cuda.events import event_of
 from yolotrt_lab.emulation.device import device
 from yolotrt_lab.emulation.memory import POISON, Allocation, DeviceFault
 from yolotrt_lab.emulation.tensorrt.plan_format import TensorRecord
@@ -108,6 +109,13 @@ class OpenvinoExecutor:
     def check_stream(self, stream_handle: int) -> None:
         """Make sure that there is such a stream; see `Executor`."""
         device().scheduler.stream(stream_handle)
+
+    def check_events(self) -> None:
+        """Do nothing: the emulated device records events."""
+
+    def record_event(self, event_handle: int, stream_handle: int) -> None:
+        """Mark the present end of a stream; see `Executor`."""
+        device().scheduler.record(event_of(event_handle), stream_handle)
 
     def check_profiler(self) -> None:
         """Do nothing: OpenVINO times layers."""

@@ -99,6 +99,20 @@ class Executor(Protocol):
             DeviceFault: There is not.
         """
 
+    def check_events(self) -> None:
+        """Make sure that events can be recorded.
+
+        Raises:
+            EmulationError: They cannot.
+        """
+
+    def record_event(self, event_handle: int, stream_handle: int) -> None:
+        """Mark the present end of a stream.
+
+        Raises:
+            DeviceFault: The event was destroyed, or the stream.
+        """
+
     def check_profiler(self) -> None:
         """Make sure that layers can be timed.
 

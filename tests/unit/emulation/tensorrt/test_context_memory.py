@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from yolotrt_lab.errors import EmulationError
-
 
 @pytest.fixture
 def engine(lab, model):
@@ -107,8 +105,6 @@ def test_other_settings_of_contexts(trt, engine):
     assert engine.num_aux_streams == 0
     assert context.get_input_consumed_event() == 0
     assert context.set_input_consumed_event(0)
-    with pytest.raises(EmulationError, match="Events for consumed inputs"):
-        context.set_input_consumed_event(7)
     assert context.temporary_allocator is None
 
     class Allocator(trt.IGpuAllocator):
@@ -120,3 +116,32 @@ def test_other_settings_of_contexts(trt, engine):
     assert context.temporary_allocator is allocator
     context.name, context.debug_sync, context.persistent_cache_limit = "one", True, 5
     assert (context.name, context.debug_sync, context.persistent_cache_limit) == ("one", True, 5)
+
+
+def test_inputs_can_be_overwritten_after_their_event(lab, engine, malloc, cudart, images, infer):
+    """The event is reached with the inference; a destroyed event makes enqueueing fail."""
+    data, kinds, done = np.ascontiguousarray(images()), cudart.cudaMemcpyKind, cudart.cudaError_t.cudaSuccess
+    expected = infer(engine.create_execution_context(), data)
+    (_, stream), (_, event), context = (
+        cudart.cudaStreamCreate(),
+        cudart.cudaEventCreate(),
+        engine.create_execution_context(),
+    )
+    assert context.set_input_consumed_event(event)
+    assert context.get_input_consumed_event() == int(event)
+    d_in, d_out, found = malloc(data.nbytes), malloc(expected.nbytes), np.empty_like(expected)
+    assert context.set_input_shape("images", data.shape)
+    assert context.set_tensor_address("images", d_in)
+    assert context.set_tensor_address("output0", d_out)
+    cudart.cudaMemcpyAsync(d_in, data, data.nbytes, kinds.cudaMemcpyHostToDevice, stream)
+    assert context.execute_async_v3(stream)
+    assert cudart.cudaEventQuery(event) == (cudart.cudaError_t.cudaErrorNotReady,)
+    assert cudart.cudaEventSynchronize(event) == (done,)
+    _, second = cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking)
+    cudart.cudaMemsetAsync(d_in, 0, data.nbytes, second)
+    cudart.cudaStreamSynchronize(second)
+    cudart.cudaMemcpy(found, d_out, found.nbytes, kinds.cudaMemcpyDeviceToHost)
+    assert np.array_equal(found, expected)
+    cudart.cudaEventDestroy(event)
+    assert not context.execute_async_v3(stream)
+    assert "invalid resource handle" in lab.log.errors
