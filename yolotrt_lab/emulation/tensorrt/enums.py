@@ -139,6 +139,7 @@ def make_enum(
         member = enum(number)
         enum._members[name] = member  # type: ignore[index]
         setattr(enum, name, member)
+    setattr(enum, "__entries", {name: (member, None) for name, member in enum._members.items()})  # as pybind11 does
     return enum  # type: ignore[return-value]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
 from yolotrt_lab.errors import EmulationError
@@ -217,6 +217,7 @@ class Unemulated:
     def __init__(self, class_name: str, name: str, kind: str) -> None:
         self._text = f"tensorrt.{class_name}.{name}"
         self._kind = kind
+        self.__name__ = name
         self.__doc__ = f"Not emulated: TensorRT has this {kind}."
 
     def _refuse(self) -> NoReturn:
@@ -228,13 +229,15 @@ class Unemulated:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
+        if self._kind == "method":  # looking at it, as programs that list methods do, is no use of it
+            return MethodType(self, instance)
         self._refuse()
 
     def __set__(self, instance: Any, value: Any) -> NoReturn:
         self._refuse()
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse a call on the class."""
+        """Refuse a call."""
         self._refuse()
 
 

@@ -189,6 +189,14 @@ class TestAttributes:
         with pytest.raises(EmulationError, match=r"IBuilderConfig\.plugins_to_serialize = .* is not emulated"):
             lab.config.plugins_to_serialize = ["libmine.so"]
 
+    def test_methods_can_be_looked_at_although_a_call_is_refused(self, trt, lab, model):
+        """Programs list what an object has by `callable(getattr(...))`."""
+        context = lab.engine(model()).create_execution_context()
+        assert callable(context.set_communicator)
+        assert context.set_communicator.__name__ == "set_communicator"
+        with pytest.raises(EmulationError, match=r"IExecutionContext\.set_communicator is not emulated"):
+            context.set_communicator(None)
+
 
 class TestVersions:
     """What TensorRT 11 took away."""
@@ -310,6 +318,11 @@ class TestEnums:
     def test_volume(self, trt, shape, expected):
         assert trt.volume(shape) == expected
         assert trt.volume(trt.Dims(shape)) == expected
+
+    def test_entries_as_pybind11_keeps_them(self, trt):
+        entries = getattr(trt.BuilderFlag, "__entries")
+        assert [name for name, (member, _) in entries.items() if member == trt.BuilderFlag.REFIT] == ["REFIT"]
+        assert list(entries) == list(trt.BuilderFlag.__members__)
 
 
 class TestHostMemory:
