@@ -117,7 +117,7 @@ class OpenvinoNetwork:
         for name, shape in inputs.items():
             element_type = self.compiled.input(name).get_element_type()
             tensor = openvino.Tensor(element_type, openvino.Shape(list(shape)))
-            tensor.data[:] = 0
+            tensor.data[...] = 0  # also of scalars
             request.set_tensor(name, tensor)
         request.infer()
         return {name: tuple(request.get_tensor(name).get_shape()) for name in names}

@@ -166,6 +166,9 @@ CASES: dict[str, Case] = {
     "lrn": Case(
         lambda t: t.net.add_lrn(t.x, 3, 0.3, 0.75, 2.0), lambda i: F.local_response_norm(i["x"], 3, 0.3, 0.75, 2.0)
     ),
+    "lrn small k": Case(
+        lambda t: t.net.add_lrn(t.x, 3, 0.3, 0.75, 0.01), lambda i: F.local_response_norm(i["x"], 3, 0.3, 0.75, 0.01)
+    ),
     "select": Case(lambda t: t.net.add_select(t.t, t.x, t.y), lambda i: torch.where(i["t"], i["x"], i["y"])),
     "identity": Case(lambda t: t.net.add_identity(t.x), lambda i: i["x"]),
     "cast": Case(lambda t: t.net.add_cast(t.x, t.trt.int32), lambda i: i["x"].int()),

@@ -11,6 +11,7 @@ from tests.unit.emulation.tensorrt.layer_cases import C4, C7, VECTOR, Bench, Cas
 
 GRID = np.random.default_rng(3).uniform(-1.2, 1.2, (2, 5, 4, 2)).astype(np.float32)
 INDICES = np.array([[3, 0], [1, 1]], np.int32)
+ROWS = np.array([[[0, 3], [1, -1]], [[2, 2], [0, 1]]])
 POINTS = np.array([[0, 1, 2], [1, 3, 5]], np.int32)
 SCALES = np.array([0.05, 0.1, 0.02, 0.2], np.float32)
 PLACES = np.random.default_rng(4).integers(0, 4, (2, 2, 6, 8)).astype(np.int32)
@@ -131,9 +132,29 @@ CASES: dict[str, Case] = {
         lambda t: _with(t.net.add_fill((5,), t.trt.FillOperation.LINSPACE), alpha=1.5, beta=0.25),
         lambda i: 1.5 + 0.25 * torch.arange(5),
     ),
+    "linspace of three dimensions": Case(
+        lambda t: _linspace(t, (2, 3, 4), 5.0, [100.0, 10.0, 1.0]),
+        lambda i: torch.tensor([[[5.0 + 100 * a + 10 * b + c for c in range(4)] for b in range(3)] for a in range(2)]),
+    ),
+    "linspace of a shape tensor": Case(
+        lambda t: _linspace(t, None, 0.5, [4.0, -1.0]),
+        lambda i: torch.tensor([[0.5 + 4 * a - b for b in range(3)] for a in range(2)]),
+    ),
     "gather": Case(
         lambda t: t.net.add_gather(t.x, t.constant(INDICES, np.int32), 1),
         lambda i: i["x"][:, torch.from_numpy(INDICES)],
+    ),
+    "gather with indices of each item": Case(
+        lambda t: _with(t.net.add_gather_v2(t.x, t.v, t.trt.GatherMode.DEFAULT), axis=2, num_elementwise_dims=1),
+        lambda i: torch.stack([item[:, places.long()] for item, places in zip(i["x"], i["v"], strict=True)]),
+    ),
+    "gather with rows of indices of each item": Case(
+        lambda t: _with(
+            t.net.add_gather_v2(t.x, t.constant(ROWS, np.int32), t.trt.GatherMode.DEFAULT),
+            axis=1,
+            num_elementwise_dims=1,
+        ),
+        lambda i: torch.stack([item[rows] for item, rows in zip(i["x"], torch.from_numpy(ROWS), strict=True)]),
     ),
     "gather elements": Case(
         lambda t: _with(t.net.add_gather_v2(t.x, t.constant(PLACES, np.int32), t.trt.GatherMode.ELEMENT), axis=1),
@@ -234,6 +255,16 @@ def _mean(t: Bench) -> Any:
 def _vector_first(t: Bench) -> Any:
     operations = t.trt.MatrixOperation
     return t.net.add_matrix_multiply(t.constant(VECTOR), operations.VECTOR, t.b, operations.NONE)
+
+
+def _linspace(t: Bench, shape: tuple[int, ...] | None, start: float, steps: list[float]) -> Any:
+    """Evenly spaced values by tensors; with the shape of v, also a tensor, if none is given."""
+    layer = t.net.add_fill(shape or (), t.trt.FillOperation.LINSPACE)
+    if shape is None:
+        layer.set_input(0, t.net.add_shape(t.v).get_output(0))
+    layer.set_input(1, t.constant(start))
+    layer.set_input(2, t.constant(steps))
+    return layer
 
 
 def _scatter(t: Bench, indices: np.ndarray, updates: np.ndarray, mode: str) -> Any:

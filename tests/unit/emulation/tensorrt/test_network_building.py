@@ -317,6 +317,59 @@ class TestSizesThatDependOnData:
         assert kept.tolist() == [[0, 0, 0], [0, 0, 2], [0, 1, 1]]
         assert int(count) == 3
 
+    def test_boxes_that_do_not_overlap_are_kept_without_a_threshold(self, trt, network, run_allocating):
+        boxes, scores = (
+            network.add_input(*port) for port in (("b", trt.float32, (1, 3, 4)), ("s", trt.float32, (1, 3, 1)))
+        )
+        outputs_of(network, network.add_nms(boxes, scores, network.add_constant((), np.int32([3])).get_output(0)))
+        corners = np.float32([[[0, 0, 10, 10], [20, 20, 30, 30], [9, 9, 12, 12]]])
+        kept, count = run_allocating(b=corners, s=np.float32([[[0.9], [0.8], [0.7]]])).values()
+        assert kept.tolist() == [[0, 0, 0], [0, 0, 1]]
+        assert int(count) == 2
+
+    def test_a_scalar_input_beside_them(self, trt, network, run_allocating):
+        x, scale = network.add_input("x", trt.float32, (4,)), network.add_input("scale", trt.float32, ())
+        large = network.add_elementwise(
+            x, network.add_constant((1,), np.float32([1])).get_output(0), trt.ElementWiseOperation.GREATER
+        )
+        fill = network.add_fill((), trt.FillOperation.LINSPACE)
+        found = network.add_non_zero(large.get_output(0)).get_output(0)
+        for place, tensor in enumerate((network.add_shape(found).get_output(0), scale)):
+            fill.set_input(place, tensor)
+        fill.set_input(2, network.add_constant((2,), np.float32([10, 1])).get_output(0))
+        outputs_of(network, fill)
+        (found,) = run_allocating(x=np.float32([0, 2, 5, 3]), scale=np.float32(7)).values()
+        assert found.tolist() == [[7, 8, 9]]
+
+
+class TestFills:
+    @pytest.mark.parametrize(
+        ("operation", "mean", "deviation"), [("RANDOM_UNIFORM", 25, 2.886), ("RANDOM_NORMAL", 20, 30)]
+    )
+    def test_random_values_by_tensors(self, trt, lab, network, operation, mean, deviation):
+        layer = network.add_fill((100, 50), getattr(trt.FillOperation, operation))
+        for place, name in enumerate(("alpha", "beta"), 1):
+            layer.set_input(place, network.add_input(name, trt.float32, ()))
+        outputs_of(network, layer)
+        engine = lab.load(lab.builder.build_serialized_network(network, lab.config))
+        values = {"alpha": np.float32(20), "beta": np.float32(30)}
+        first, second = (next(iter(execute(trt, engine, values).values())) for _ in range(2))
+        assert first.shape == (100, 50)
+        assert not np.array_equal(first, second)
+        assert first.mean() == pytest.approx(mean, abs=5)
+        assert first.std() == pytest.approx(deviation, rel=0.1)
+
+    @pytest.mark.parametrize(
+        ("value", "kept", "whole"),
+        [(3, 3, True), (np.int32(3), 3, True), (2.5, 2.5, False), ([9], 0.0, False), ("9", 0.0, False)],
+    )
+    def test_what_is_no_number_changes_nothing(self, trt, network, value, kept, whole):
+        layer = network.add_fill((4,), trt.FillOperation.LINSPACE)
+        layer.alpha = value
+        layer.beta = 1
+        assert layer.alpha == kept
+        assert layer.is_alpha_beta_int64() is whole
+
 
 def make_allocator(trt, cudart):
     class Allocator(trt.IOutputAllocator):

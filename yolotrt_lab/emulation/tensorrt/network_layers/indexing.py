@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _INTEGERS = ("INT32", "INT64")
+_SOME_OVERLAP = 1e-6
 
 
 class IGatherLayer(ILayer):
@@ -80,10 +81,21 @@ def _gather(out: GraphWriter) -> str:
     if mode == "ELEMENT":
         return out.add("GatherElements", names, axis=axis)
     if together:
-        raise EmulationError(
-            "Gather in the mode DEFAULT with num_elementwise_dims is not emulated.", fix="Use the mode ELEMENT or ND."
-        )
+        return _gather_together(out, axis, together)
     return out.add("Gather", names, axis=axis)
+
+
+def _gather_together(out: GraphWriter, axis: int, together: int) -> str:
+    """Take elements of each batch item with indices of its own."""
+    if together != 1 or axis == 0:
+        raise out.problem(f"gather axis {axis} does not fit num_elementwise_dims {together}, which can be 0 or 1")
+    rank, new = len(out.shape(0)), len(out.shape(1)) - 1
+    front = [0, axis, *(other for other in range(1, rank) if other != axis)]
+    data = out.add("Transpose", [out.input(0)], perm=front)
+    places = out.add("Unsqueeze", [out.indices(1), out.integers([-1])])
+    found = out.add("GatherND", [data, places], main=True, batch_dims=1)
+    before, after = range(new + 1, new + axis), range(new + axis, new + rank - 1)
+    return out.add("Transpose", [found], perm=[0, *before, *range(1, new + 1), *after])
 
 
 def _scatter(out: GraphWriter) -> str:
@@ -135,7 +147,10 @@ def _nms(out: GraphWriter) -> list[str]:
     scores = out.add("Transpose", [out.input(1)], perm=[0, 2, 1])
     most = out.known(2)
     limit = out.int64_input(2) if most is None else out.integers([int(most.ravel()[0])])
-    thresholds = [out.input(index) if out.given(index) else out.constant(0.0, "FLOAT") for index in (3, 4)]
+    overlap, least = (out.input(index) if out.given(index) else out.constant(0.0, "FLOAT") for index in (3, 4))
+    # OpenVINO suppresses boxes that overlap as much as the threshold, so at 0 also those that do not overlap.
+    overlap = out.add("Max", [overlap, out.constant(_SOME_OVERLAP, out.dtype(3) if out.given(3) else "FLOAT")])
+    thresholds = [overlap, least]
     centred = int(out.layer.get("bounding_box_format") == "CENTER_SIZES")
     found = out.add("NonMaxSuppression", [flat, scores, limit, *thresholds], main=True, center_point_box=centred)
     wanted = out.layer.get("indices_type")

@@ -240,7 +240,11 @@ def _scale(out: GraphWriter) -> str:
 
 def _lrn(out: GraphWriter) -> str:
     get = out.layer.get
-    return out.add("LRN", [out.input(0)], size=get("window_size"), alpha=get("alpha"), beta=get("beta"), bias=get("k"))
+    # OpenVINO takes a k below 1 for 0: x / (k + a*s)**b is x / (1 + a/k*s)**b divided by k**b.
+    k = get("k") if 0 < get("k") < 1 else 1.0
+    shares = {"alpha": get("alpha") / k, "beta": get("beta"), "bias": get("k") / k}
+    result = out.add("LRN", [out.input(0)], main=True, size=get("window_size"), **shares)
+    return result if k == 1 else out.add("Mul", [result, out.constant(k ** -get("beta"), out.dtype(0))])
 
 
 def _parametric_relu(out: GraphWriter) -> str:

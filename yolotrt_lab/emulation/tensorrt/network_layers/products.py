@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from yolotrt_lab.emulation.tensorrt.network_layers.settings import (
     weights_setting,
 )
 from yolotrt_lab.emulation.tensorrt.network_layers.writer import FLOAT_TYPES, NUMPY_TYPES, ONNX_TYPES, GraphWriter
-from yolotrt_lab.errors import EmulationError
 
 __all__ = ["EMITTERS", "IConstantLayer", "IEinsumLayer", "IFillLayer", "IMatrixMultiplyLayer"]
 
@@ -55,7 +56,7 @@ class IFillLayer(ILayer):
 
     @alpha.setter
     def alpha(self, value: Any) -> None:
-        self._state.change("alpha", value)
+        self._take("alpha", value)
 
     @property
     def beta(self) -> Any:
@@ -64,7 +65,15 @@ class IFillLayer(ILayer):
 
     @beta.setter
     def beta(self, value: Any) -> None:
-        self._state.change("beta", value)
+        self._take("beta", value)
+
+    def _take(self, key: str, value: Any) -> None:
+        # The bindings try a whole number and a fraction, and leave things as they are if it is neither.
+        for kind in (operator.index, float):
+            with contextlib.suppress(TypeError, ValueError):
+                if not isinstance(value, (str, bytes)):
+                    return self._state.change(key, kind(value))
+        return None
 
     def is_alpha_beta_int64(self) -> bool:
         """Return whether both parameters are whole numbers."""
@@ -151,24 +160,42 @@ def _random(out: GraphWriter, shape: tuple[int, ...], dtype: str) -> str:
 
 
 def _dynamic_fill(out: GraphWriter) -> str:
-    """Evenly spaced values from tensors: the shape, the start, and the step of each dimension."""
+    """Fill by tensors: the shape, the start and the steps, or the limits or mean and deviation of random values."""
+    from onnx import numpy_helper
+
     get = out.layer.get
-    if get("operation") != "LINSPACE" or out.given(1) != out.given(2):
-        raise EmulationError(
-            "Random fills from tensors are not emulated.", fix="Give shape, alpha and beta as numbers."
-        )
     rank = out.shape(0)[0] if out.given(0) else len(get("shape"))
-    if rank != 1:
-        raise EmulationError("LINSPACE fills of several dimensions are not emulated.", fix="Fill one dimension.")
     shape = out.int64_input(0) if out.given(0) else out.integers(get("shape"))
-    scalar = out.constant(np.zeros(0, np.int64))
-    dtype = out.dtype(1) if out.given(1) else get("to_type")
-    count = out.add("Reshape", [shape, scalar])
-    zero, one = out.constant(np.array(0, np.int64)), out.constant(np.array(1, np.int64))
-    steps = out.cast(out.add("Range", [zero, count, one], main=True), dtype)
-    start = out.input(1) if out.given(1) else out.constant(get("alpha"), dtype)
-    step = out.add("Reshape", [out.input(2), scalar]) if out.given(2) else out.constant(get("beta"), dtype)
-    return out.add("Add", [out.add("Mul", [steps, step]), start])
+    dtype = next((out.dtype(index) for index in (1, 2) if out.given(index)), get("to_type"))
+    alpha, beta = (
+        out.add("Reshape", [out.input(index), out.integers([-1])])
+        if out.given(index)
+        else out.constant([get(key)], dtype)
+        for index, key in ((1, "alpha"), (2, "beta"))
+    )
+    if get("operation") != "LINSPACE":
+        return _random_between(out, shape, alpha, beta, dtype)
+    if rank != 1 and not out.given(2):
+        raise out.problem("LINSPACE with scalar parameters needs one dimension")
+    ones = out.add("ConstantOfShape", [shape], value=numpy_helper.from_array(np.array([1], np.int64)))
+    result = alpha
+    for axis in range(rank):
+        place = out.constant(np.array(axis, np.int64))
+        steps = out.cast(out.add("CumSum", [ones, place], main=True, exclusive=1), dtype)
+        steps = out.add("Mul", [steps, out.add("Gather", [beta, place], axis=0)])
+        result = out.add("Add", [result, steps])
+    return result
+
+
+def _random_between(out: GraphWriter, shape: str, alpha: str, beta: str, dtype: str) -> str:
+    """Random values by tensors: standard ones, stretched and moved."""
+    zeros = out.add("ConstantOfShape", [shape])
+    kind = {"dtype": ONNX_TYPES[dtype]}
+    if out.layer.get("operation") == "RANDOM_NORMAL":
+        values = out.add("RandomNormalLike", [zeros], main=True, mean=0.0, scale=1.0, **kind)
+        return out.add("Add", [out.add("Mul", [values, beta]), alpha])
+    values = out.add("RandomUniformLike", [zeros], main=True, low=0.0, high=1.0, **kind)
+    return out.add("Add", [out.add("Mul", [values, out.add("Sub", [beta, alpha])]), alpha])
 
 
 EMITTERS = {"CONSTANT": _constant, "MATRIX_MULTIPLY": _matrix_multiply, "EINSUM": _einsum, "FILL": _fill}
