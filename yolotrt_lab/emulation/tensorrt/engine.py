@@ -245,11 +245,10 @@ class ICudaEngine(PlanHolder):
         return self._api.TensorLocation.DEVICE
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
-        """Return least, preferred and greatest shape of an input in a profile; empty if there is none."""
-        if self._record("getProfileShape", name) is None:
-            return []
-        shapes = self._profile_range(name, profile_index)
-        return [] if shapes is None else [self._api.Dims(shape) for shape in shapes]
+        """Return least, preferred and greatest shape of an input in a profile; three times nothing for what is none."""
+        known = self._record("getProfileShape", name)
+        shapes = None if known is None else self._profile_range(name, profile_index)
+        return [self._api.Dims(shape) for shape in shapes or ((), (), ())]
 
     def get_tensor_profile_values(self, name: int, profile_index: str) -> NoReturn:
         """Refuse: there are no inputs whose values decide shapes. The bindings call the two parameters by wrong names.
