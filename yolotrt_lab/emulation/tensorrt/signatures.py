@@ -23,6 +23,7 @@ _PACKAGES = {
     "SupportsInt": "typing", "SupportsFloat": "typing", "Sequence": "collections.abc", "Iterable": "collections.abc",
     "Callable": "collections.abc", "Buffer": "typing_extensions", "CapsuleType": "typing_extensions",
 }  # fmt: skip
+_CONVERTED: dict[str, Callable[[Any], Any]] = {"SupportsInt": int, "bool": bool}
 _UNNAMED = re.compile(r"arg\d+")
 _MAX_DIMS = 8
 _FLOATLIKE = ("float", "float16", "float32", "float64", "float128", "longdouble", "str", "bytes")
@@ -47,7 +48,7 @@ class Signature:
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], types: Mapping[str, type]
     ) -> tuple[list[Any], dict[str, Any]] | None:
-        """Return the arguments, integers converted, if they fit; otherwise None."""
+        """Return the arguments, integers and truths converted, if they fit; otherwise None."""
         if len(args) > len(self.parameters):
             return None
         rest = dict(kwargs)
@@ -64,7 +65,7 @@ class Signature:
                 return None
             if not _fits(value, parameter, types):
                 return None
-            value = int(value) if parameter.kind == "SupportsInt" else value
+            value = _CONVERTED[parameter.kind](value) if parameter.kind in _CONVERTED else value
             if index < len(args):
                 positional.append(value)
             else:
@@ -161,7 +162,8 @@ def checked_setter(
         nothing = value is None and kind.startswith("I") and not hasattr(types.get(kind), "__members__")
         if not nothing and not _fits(value, value_parameter, types):
             raise TypeError(incompatible("", _qualified(text, known), self, value))
-        setter(self, int(value) if kind == "SupportsInt" else float(value) if kind == "SupportsFloat" else value)
+        convert = float if kind == "SupportsFloat" else _CONVERTED.get(kind)
+        setter(self, value if convert is None else convert(value))
 
     return assign
 
@@ -263,6 +265,8 @@ def _split(text: str) -> list[str]:
 
 def _fits(value: Any, parameter: Parameter, types: Mapping[str, type]) -> bool:
     kind = parameter.kind
+    if kind == "bool":
+        return _is_truth(value)
     if value is None:
         return parameter.name in _NULLABLE or parameter.default == "None" or kind in ("object", "", "CapsuleType")
     plain = _PLAIN.get(kind)
@@ -305,6 +309,16 @@ def _is_integer(value: Any) -> bool:
     return type(value).__name__ not in _FLOATLIKE and (hasattr(value, "__index__") or hasattr(value, "__int__"))
 
 
+def _is_truth(value: Any) -> bool:
+    """Return whether pybind11 takes a value for a bool: None, and what says itself whether it is true; no sequence."""
+    if not hasattr(type(value), "__bool__"):
+        return False
+    try:
+        return bool(value) in (True, False)
+    except Exception:  # an array of several elements, or a program's class
+        return False
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or (hasattr(value, "__float__") and not isinstance(value, (str, bytes)))
 
@@ -321,7 +335,6 @@ _PLAIN: dict[str, Callable[[Any], bool]] = {
     "SupportsInt": _is_integer,
     "SupportsFloat": _is_number,
     "str": lambda value: isinstance(value, (str, bytes)),
-    "bool": lambda value: isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"),
     "tuple": lambda value: isinstance(value, tuple),
     "list": lambda value: isinstance(value, list),
     "slice": lambda value: isinstance(value, slice),

@@ -69,6 +69,27 @@ class TestAssigned:
         assert lab.config.builder_optimization_level == kept
         assert isinstance(lab.config.builder_optimization_level, int)
 
+    @pytest.mark.parametrize(
+        ("value", "kept"),
+        [(1, True), (0, False), (0.5, True), (None, False), (np.bool_(True), True), (np.array([0]), False)],
+    )
+    def test_what_is_true_or_false_arrives_as_a_bool(self, trt, lab, value, kept):
+        network = lab.builder.create_network(0)
+        layer = network.add_reduce(network.add_input("x", trt.float32, (2, 3)), trt.ReduceOperation.SUM, 1, value)
+        assert layer.keep_dims is kept
+        layer.keep_dims = not kept
+        layer.keep_dims = value
+        assert layer.keep_dims is kept
+
+    @pytest.mark.parametrize("value", ["yes", [], [1], {}, np.array([1, 0])])
+    def test_other_things_are_no_bools(self, trt, lab, value):
+        network = lab.builder.create_network(0)
+        x = network.add_input("x", trt.float32, (2, 3))
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            network.add_reduce(x, trt.ReduceOperation.SUM, 1, value)
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            network.add_reduce(x, trt.ReduceOperation.SUM, 1, False).keep_dims = value
+
     def test_interfaces_are_taken_back_by_none(self, lab):
         lab.config.progress_monitor = None
         lab.builder.error_recorder = None
