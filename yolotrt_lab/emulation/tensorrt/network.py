@@ -159,7 +159,7 @@ class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManage
 
     def _register(self, layer: LayerState, outputs: int) -> None:
         for index in range(outputs):
-            name = f"{layer.key}_output" if index == 0 else f"{layer.key}_output_{index}"
+            name = f"{layer.key}_output" if index == 0 else f"{layer.key}_output ({index})"
             layer.outputs.append(self._new_tensor(name, "FLOAT", None))
             self._producers[name] = layer
         self._layers.append(layer)

@@ -51,6 +51,8 @@ class TestObjects:
         assert (conv.name, conv.get_output(0).name) == (
             "(Unnamed Layer* 0) [Convolution]", "(Unnamed Layer* 0) [Convolution]_output",
         )  # fmt: skip
+        best = network.add_topk(x, trt.TopKOperation.MAX, 1, 1 << 1)
+        assert best.get_output(1).name == "(Unnamed Layer* 2) [TopK]_output (1)"
         assert relu.type == trt.ActivationType.RELU
         assert [network.get_layer(index).type for index in range(2)] == [
             trt.LayerType.CONVOLUTION, trt.LayerType.ACTIVATION,
