@@ -51,14 +51,16 @@ class TestObjects:
         assert (conv.name, conv.get_output(0).name) == (
             "(Unnamed Layer* 0) [Convolution]", "(Unnamed Layer* 0) [Convolution]_output",
         )  # fmt: skip
-        best = network.add_topk(x, trt.TopKOperation.MAX, 1, 1 << 1)
-        assert best.get_output(1).name == "(Unnamed Layer* 2) [TopK]_output (1)"
         assert relu.type == trt.ActivationType.RELU
         assert [network.get_layer(index).type for index in range(2)] == [
             trt.LayerType.CONVOLUTION, trt.LayerType.ACTIVATION,
         ]  # fmt: skip
         assert relu.get_input(0) is conv.get_output(0)
         assert (conv.num_inputs, conv.num_outputs, network.num_layers) == (1, 1, 2)
+
+    def test_names_of_further_outputs(self, trt, network, x):
+        best = network.add_topk(x, trt.TopKOperation.MAX, 1, 1 << 1)
+        assert best.get_output(1).name == "(Unnamed Layer* 0) [TopK]_output (1)"
 
     def test_get_layer_gives_the_base_class_until_a_program_knows_better(self, trt, network, x):
         network.add_convolution_nd(x, 6, (3, 3), KERNEL, BIAS)
