@@ -253,7 +253,12 @@ class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManage
             return "Network must have at least one output"
         for problem in self._graph.problems.values():
             self._log(problem)
-        if self._graph.problems:
+        of_bytes = [
+            layer for layer in self._layers if layer.kind == "CONSTANT" and layer.source is None and _bytes(layer)
+        ]
+        for layer in of_bytes:
+            self._reporter.usage_error("INetworkDefinition", f"{layer.name}: invalid weights type of UInt8")
+        if self._graph.problems or of_bytes:
             return "Network validation failed."
         for what, names in (
             ("tensor", Counter(t._name for t in [*self._inputs, *self._outputs])),
@@ -367,3 +372,8 @@ class INetworkDefinition(LayerAdding, LayerRefusing, NetworkMarks, ContextManage
         if not 0 <= arg0 < len(self._layers):
             raise IndexError("Out of bounds")
         return self.get_layer(arg0)
+
+
+def _bytes(constant: LayerState) -> bool:
+    """Return whether a constant has weights of UINT8, a type that only inputs and outputs have."""
+    return constant.settings["weights"] is not None and constant.settings["weights"].dtype == "uint8"

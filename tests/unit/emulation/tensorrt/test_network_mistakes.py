@@ -72,7 +72,7 @@ MISTAKES = {
     "constant": (lambda trt, net, x: net.add_constant((2, 3), BIAS[:5]), "count 5 but 6 was expected"),
     "axes": (lambda trt, net, x: net.add_reduce(x, trt.ReduceOperation.SUM, 1 << 4, False), "are not axes"),
     "k": (lambda trt, net, x: net.add_topk(x, trt.TopKOperation.MAX, 9, 8), "K value 9"),
-    "resize": (lambda trt, net, x: net.add_resize(x), "resize needs a shape or scales with 4 values"),
+    "resize": (lambda trt, net, x: scaled(net.add_resize(x)), "resize needs a shape or scales with 4 values"),
     "rank": (lambda trt, net, x: net.add_pooling_nd(x, trt.PoolingType.MAX, (2, 2, 2)), "at least 5 dimensions"),
     "squeeze": (
         lambda trt, net, x: net.add_squeeze(x, net.add_constant((1,), np.array([1], np.int32)).get_output(0)),
@@ -92,6 +92,11 @@ MISTAKES = {
 def _changed(layer, **settings):
     for name, value in settings.items():
         setattr(layer, name, value)
+    return layer
+
+
+def scaled(layer):
+    layer.scales = (1, 1, 2)
     return layer
 
 
@@ -145,6 +150,14 @@ def test_types_in_a_strongly_typed_network(trt, lab):
     network.unmark_output(total.get_output(0))
     total.set_input(0, network.add_cast(single, trt.float16).get_output(0))
     assert total.get_output(0).dtype == trt.float16
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_bytes_are_a_type_of_inputs_and_outputs_only(trt, lab, network, dtype):
+    layer = network.add_cast(network.add_constant((3,), np.arange(3, dtype=dtype)).get_output(0), trt.float32)
+    network.mark_output(layer.get_output(0))
+    plan = lab.builder.build_serialized_network(network, lab.config)
+    assert (plan is None) == (dtype == "uint8") == ("invalid weights type of UInt8" in lab.log.errors)
 
 
 @pytest.mark.parametrize("trt", [10], indirect=True)
