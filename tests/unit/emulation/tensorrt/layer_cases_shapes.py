@@ -191,6 +191,18 @@ CASES: dict[str, Case] = {
     "resize nearest": Case(
         _resize("NEAREST", "ASYMMETRIC", scales=(1, 1, 2, 2)), lambda i: F.interpolate(i["x"], scale_factor=2)
     ),
+    "resize to the same": Case(_resize("CUBIC", "ASYMMETRIC", cubic_coeff=0.5), lambda i: i["x"]),
+    "resize nearest, all axes": Case(
+        _resize("NEAREST", "ASYMMETRIC", shape=(3, 6, 12, 8)),
+        lambda i: F.interpolate(i["x"][[0, 0, 1]][:, [0, 0, 1, 2, 2, 3]], (12, 8)),
+    ),
+    "resize nearest, all axes, corners": Case(
+        lambda t: _with(
+            _resize("NEAREST", "ALIGN_CORNERS", scales=(2, 1.5, 1, 1))(t),
+            nearest_rounding=t.trt.ResizeRoundMode.CEIL,
+        ),
+        lambda i: i["x"][[0, 1, 1, 1]][:, [0, 1, 2, 2, 3, 3]],
+    ),
     "resize linear": Case(
         _resize("LINEAR", "HALF_PIXEL", shape=(2, 4, 9, 20)),
         lambda i: F.interpolate(i["x"], (9, 20), mode="bilinear", align_corners=False),

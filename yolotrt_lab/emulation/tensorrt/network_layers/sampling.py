@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ _COORDINATES = {"ALIGN_CORNERS": "align_corners", "ASYMMETRIC": "asymmetric", "H
 _ROUNDING = {"HALF_UP": "round_prefer_ceil", "HALF_DOWN": "round_prefer_floor", "FLOOR": "floor", "CEIL": "ceil"}
 _MODES = {"NEAREST": "nearest", "LINEAR": "linear", "CUBIC": "cubic"}
 _GRID_SAMPLE_OPSET = 16
+_LEADING = 2
 _BORDERS = {"FILL": "zeros", "CLAMP": "border", "REFLECT": "reflection"}
 
 
@@ -95,14 +98,53 @@ def _resize(out: GraphWriter) -> str:
         "cubic_coeff_a": get("cubic_coeff") if get("mode") == "CUBIC" else None,
         "exclude_outside": int(get("exclude_outside")) or None,
     }
-    if out.given(1):
+    if out.given(1) and out.known(1) is None:
         return out.add("Resize", [out.input(0), "", "", out.int64_input(1)], main=True, **attributes)
-    wanted = get("shape") if get("shape") is not None else get("scales")
-    if wanted is None or len(wanted) != rank:
+    known, scales = out.known(1), get("scales") or (1.0,) * rank  # without either, the input's own sizes
+    sizes = get("shape") if known is None else tuple(int(size) for size in known.ravel())
+    if len(scales if sizes is None else sizes) != rank:
         raise out.problem(f"resize needs a shape or scales with {rank} values")
-    if get("shape") is not None:
-        return out.add("Resize", [out.input(0), "", "", out.integers(get("shape"))], main=True, **attributes)
-    return out.add("Resize", [out.input(0), "", out.constant(get("scales"), "FLOAT")], main=True, **attributes)
+    data, shape = out.input(0), out.shape(0)
+    if get("mode") == "NEAREST" and rank > _LEADING and -1 not in shape:
+        target = sizes or _scaled(shape, scales)
+        if target[:_LEADING] != shape[:_LEADING]:
+            data, sizes = _resize_leading(out, target), target
+    if sizes is not None:
+        return out.add("Resize", [data, "", "", out.integers(sizes)], main=True, **attributes)
+    return out.add("Resize", [data, "", out.constant(scales, "FLOAT")], main=True, **attributes)
+
+
+def _scaled(shape: Sequence[int], scales: Sequence[float]) -> tuple[int, ...]:
+    return tuple(math.floor(size * scale) for size, scale in zip(shape, scales, strict=True))
+
+
+def _resize_leading(out: GraphWriter, sizes: tuple[int, ...]) -> str:
+    """Pick the nearest elements along the first two axes, which OpenVINO does not resize."""
+    data = out.input(0)
+    for axis in range(_LEADING):
+        have, wanted = out.shape(0)[axis], sizes[axis]
+        if have != wanted:
+            data = out.add("Gather", [data, out.integers(_nearest(out, have, wanted))], axis=axis)
+    return data
+
+
+def _nearest(out: GraphWriter, have: int, wanted: int) -> list[int]:
+    """Return which element of an axis each element of the result takes."""
+    places = np.arange(wanted)
+    coordinates = {
+        "ALIGN_CORNERS": places * ((have - 1) / max(wanted - 1, 1)),
+        "ASYMMETRIC": places * (have / wanted),
+        "HALF_PIXEL": (places + 0.5) * (have / wanted) - 0.5,
+    }[out.layer.get("coordinates")]
+    if wanted == 1 and out.layer.get("selector") == "UPPER":
+        coordinates = np.zeros(1)
+    rounded = {
+        "HALF_UP": np.floor(coordinates + 0.5),
+        "HALF_DOWN": np.ceil(coordinates - 0.5),
+        "FLOOR": np.floor(coordinates),
+        "CEIL": np.ceil(coordinates),
+    }[out.layer.get("rounding")]
+    return [int(place) for place in np.clip(rounded, 0, have - 1)]
 
 
 def _grid_sample(out: GraphWriter) -> str:
