@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import cuda_probes
+import numpy as np
 import pytest
 from contract_exceptions import Deviation, unexcepted, unneeded
 
@@ -230,7 +231,8 @@ class TestObserved:
         modules.activate(10)
         device().reset()
         try:
-            own = cuda_probes.PROBES[name](cuda_probes.Modules())
+            with np.printoptions(formatter=None, linewidth=75):  # Ultralytics changes how NumPy prints
+                own = cuda_probes.PROBES[name](cuda_probes.Modules())
         finally:
             modules.deactivate()
             device().reset()

@@ -75,14 +75,16 @@ def memory_report() -> str:
     """Return what was not freed, one line for every call that allocated it; empty if all was freed.
 
     Example:
-        >>> memory_report()
-        ''
+        >>> print(memory_report())  # doctest: +SKIP
+        Memory that was not freed: 1 buffer, 4096 bytes
+          4096 bytes of device memory from cudaMalloc at infer.py:12
     """
     counted = Counter(living_buffers())
     if not counted:
         return ""
     total = sum(buffer.nbytes * count for buffer, count in counted.items())
-    lines = [f"Memory that was not freed: {sum(counted.values())} buffers, {total} bytes"]
+    number = sum(counted.values())
+    lines = [f"Memory that was not freed: {number} buffer{'s' if number > 1 else ''}, {total} bytes"]
     for buffer, count in sorted(counted.items(), key=lambda item: -item[0].nbytes * item[1]):
         kind = "page-locked host memory" if buffer.pinned else "device memory"
         many = f"{count} x " if count > 1 else ""

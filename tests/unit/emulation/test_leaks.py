@@ -113,7 +113,7 @@ runtime.cudaFree(freed)
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        ("1", "Memory that was not freed: 1 buffers, 100 bytes\n  100 bytes of device memory from cudaMalloc at "),
+        ("1", "Memory that was not freed: 1 buffer, 100 bytes\n  100 bytes of device memory from cudaMalloc at "),
         ("0", ""),
     ],
     ids=["asked for", "switched off"],

@@ -99,6 +99,7 @@ class TestOnAGpu:
         """A machine with a GPU, ONNX Runtime for it, and CUDA's Python modules; functions take parts away."""
         monkeypatch.setenv("YOLOTRT_PLATFORM", "emulated-on-gpu")
         monkeypatch.setattr(platform, "_announced", False)
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # in notebooks, stdout says it
         gpu(there=True)
         monkeypatch.delitem(sys.modules, "tensorrt")
         onnxruntime = importlib.import_module("onnxruntime")
