@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract_exceptions import OF_LACKING_CLASS, Deviation
-from describe_bindings import signatures
+from describe_bindings import INDEXING, SPECIAL, signatures
 
 from yolotrt_lab.emulation.tensorrt.namespace import Api
 from yolotrt_lab.emulation.tensorrt.objects import Hidden, Unemulated
@@ -23,18 +23,6 @@ from yolotrt_lab.emulation.tensorrt.signatures import Signature, default_values,
 __all__ = ["Comparison", "compare"]
 
 MODULE = "tensorrt"
-INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
-SPECIAL = (
-    "__contains__",
-    "__del__",
-    "__delitem__",
-    "__enter__",
-    "__eq__",
-    "__exit__",
-    "__hash__",
-    "__iter__",
-    "__ne__",
-)
 # Python gives these to every class.
 PYTHONS = {name for name in SPECIAL if hasattr(object, name)}
 

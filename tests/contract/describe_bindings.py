@@ -14,8 +14,8 @@ import sys
 import types
 from typing import Any
 
-_INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
-_SPECIAL = (
+INDEXING = ("__getitem__", "__setitem__", "__len__", "__bool__")
+SPECIAL = (
     "__contains__",
     "__del__",
     "__delitem__",
@@ -74,11 +74,11 @@ def _describe_type(cls: type, name: str, result: dict[str, Any]) -> None:
         "kinds": {},
         "setters": {},
         "constants": {},
-        "special": [member for member in _SPECIAL if vars(cls).get(member) is not None],
+        "special": [member for member in SPECIAL if vars(cls).get(member) is not None],
         "static": sorted(member for member, value in vars(cls).items() if isinstance(value, staticmethod)),
     }
     for member, value in sorted(vars(cls).items()):
-        if member.startswith("_") and member not in _INDEXING:
+        if member.startswith("_") and member not in INDEXING:
             continue
         if inspect.isclass(value):
             if value.__qualname__ == f"{name}.{member}":  # not an alias of another class's

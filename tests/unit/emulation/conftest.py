@@ -1,5 +1,6 @@
 """A small convolutional network in every form the emulation has to take, and the emulation switched on and off."""
 
+import ctypes
 import importlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from yolotrt_lab.emulation import modules
 from yolotrt_lab.emulation.device import device
 
 SIZE = 16
+_CAPTURED_BYTES = 16
 FLOAT = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
 
@@ -252,3 +254,76 @@ def distance():
     return lambda actual, expected: float(
         np.linalg.norm(actual.astype(np.float64) - expected) / np.linalg.norm(expected.astype(np.float64))
     )
+
+
+@pytest.fixture
+def rt(trt10):
+    """The emulated cuda.bindings.runtime beside TensorRT 10."""
+    return importlib.import_module("cuda.bindings.runtime")
+
+
+@pytest.fixture
+def box(rt):
+    """Streams, events and memory, and the calls around a capture."""
+    return CaptureBox(rt)
+
+
+def _value(result):
+    code, *values = result
+    assert int(code) == 0, code
+    return values[0] if values else None
+
+
+class CaptureBox:
+    """Streams, events and memory, and the calls around a capture."""
+
+    def __init__(self, rt):
+        self.rt = rt
+        self.stream = _value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
+        self.other = _value(rt.cudaStreamCreateWithFlags(rt.cudaStreamNonBlocking))
+        self.blocking = _value(rt.cudaStreamCreate())
+        self.memory = _value(rt.cudaMalloc(_CAPTURED_BYTES))
+        self.host = np.arange(4, dtype=np.float32)
+        # Page-locked: a copy to pageable memory would have to be done before a launch returns.
+        self.back = np.ctypeslib.as_array((ctypes.c_float * 4).from_address(_value(rt.cudaMallocHost(_CAPTURED_BYTES))))
+        self.back[:] = 0
+        self.begin()
+        self.graph = _value(self.end())
+        self.before = self.event()
+        _value(rt.cudaEventRecord(self.before, self.other))
+        _value(rt.cudaDeviceSynchronize())
+
+    def event(self):
+        return _value(self.rt.cudaEventCreate())
+
+    def begin(self, stream=None, mode=0):
+        _value(self.rt.cudaStreamBeginCapture(stream or self.stream, self.rt.cudaStreamCaptureMode(mode)))
+
+    def end(self, stream=None):
+        return self.rt.cudaStreamEndCapture(stream or self.stream)
+
+    def status(self, stream=None):
+        return int(_value(self.rt.cudaStreamIsCapturing(stream or self.stream)))
+
+    def copy_in(self, stream=None):
+        kind = self.rt.cudaMemcpyKind.cudaMemcpyHostToDevice
+        return self.rt.cudaMemcpyAsync(self.memory, self.host, _CAPTURED_BYTES, kind, stream or self.stream)
+
+    def copy_back(self, stream=None):
+        kind = self.rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        return self.rt.cudaMemcpyAsync(self.back, self.memory, _CAPTURED_BYTES, kind, stream or self.stream)
+
+    def fill(self, stream, number=7):
+        return self.rt.cudaMemsetAsync(self.memory, number, _CAPTURED_BYTES, stream)
+
+    def recorded(self, stream=None):
+        event = self.event()
+        _value(self.rt.cudaEventRecord(event, stream or self.stream))
+        return event
+
+    def round_trip(self):
+        """Capture a copy in and a copy back, and return what can be launched."""
+        self.begin()
+        _value(self.copy_in())
+        _value(self.copy_back())
+        return _value(self.rt.cudaGraphInstantiate(_value(self.end()), 0))

@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolotrt_lab.emulation.capture import GraphExec
-from yolotrt_lab.emulation.cost_model import DEFAULT, H200, PRESETS, CostModel
+from yolotrt_lab.emulation.cost_model import DEFAULT, H200
 from yolotrt_lab.emulation.streams import Event, Scheduler
 from yolotrt_lab.emulation.timeline import COPY_IN, COPY_OUT, modelled_timeline
 from yolotrt_lab.emulation.trace import Record, Task, record_timeline
-from yolotrt_lab.errors import InputError
-from yolotrt_lab.profiling import reference_gpu
 from yolotrt_lab.profiling.reference_gpu import FRAME_BYTES, LOOPS, RESULT_BYTES
 
 MIB = 1 << 20
@@ -356,31 +354,8 @@ class TestRules:
         assert (timeline.spans, timeline.lanes, timeline.makespan_us, timeline.overlap_us()) == ((), (), 0.0, 0.0)
 
 
-class TestCosts:
-    @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-    def test_presets_say_where_their_numbers_come_from(self, preset):
-        assert "measured" in preset.source
-        assert preset.pinned_gb_s > preset.pageable_gb_s
-
-    @pytest.mark.parametrize(
-        "change", [{"pinned_gb_s": 0}, {"copy_us": -1}, {"inference_scale": float("nan")}, {"concurrent_inferences": 0}]
-    )
-    def test_nonsense_is_refused(self, change):
-        with pytest.raises(InputError, match=next(iter(change))):
-            dataclasses.replace(DEFAULT, **change)
-
-    def test_the_h200_is_that_of_the_labs(self):
-        for name in ("pinned_gb_s", "pageable_gb_s", "copy_us"):
-            assert getattr(H200, name) == getattr(reference_gpu.H200, name)
-
-    def test_the_label_says_that_it_is_modelled(self):
-        assert "odelled, not measured" in loop().label
-
-    def test_a_copy_is_latency_and_bytes_over_bandwidth(self):
-        model: CostModel = COSTS
-        for direction in ("h2d", "d2h"):
-            assert model.device_us(Task("copy", nbytes=10**7, direction=direction), None) == pytest.approx(1010)
-        assert model.device_us(Task("copy", nbytes=10**7, direction="d2h", pinned=False), None) == pytest.approx(2010)
+def test_the_label_says_that_it_is_modelled():
+    assert "odelled, not measured" in loop().label
 
 
 @pytest.mark.parametrize("measured", LOOPS, ids=lambda loop: f"{loop.name}, {loop.infer_us} us")
@@ -407,29 +382,23 @@ def test_the_preset_comes_near_what_an_h200_took(measured):
     assert frame_us == pytest.approx(measured.frame_us, rel=0.15)
 
 
-STEPS = st.tuples(
-    st.sampled_from(
-        [
-            "h2d",
-            "d2h",
-            "d2d",
-            "h2h",
-            "infer",
-            "memset",
-            "record",
-            "wait",
-            "sync",
-            "sync event",
-            "device",
-            "host",
-            "now",
-            "graph",
-        ]
-    ),
-    st.integers(0, 3),
-    st.sampled_from([100, SIZE]),
-    st.booleans(),
-)
+KINDS = [
+    "h2d",
+    "d2h",
+    "d2d",
+    "h2h",
+    "infer",
+    "memset",
+    "record",
+    "wait",
+    "sync",
+    "sync event",
+    "device",
+    "host",
+    "now",
+    "graph",
+]
+STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.sampled_from([100, SIZE]), st.booleans())
 
 
 @given(st.lists(STEPS, max_size=25))
