@@ -1,4 +1,4 @@
-"""What may be called while a stream captures. Codes and states are those of an H200 with CUDA 13.0, where each was tried."""
+"""What may be called while a stream captures. Codes and states are those of an H200 with CUDA 13.0, all tried there."""
 
 import threading
 
