@@ -1,0 +1,71 @@
+"""Take down the answers of an exercise in the grader's kernel.
+
+`install` runs before any of the student's code, `take` in the place of each check cell. Neither uses a name that the
+notebook could have given another meaning: not `check`, not the environment as it is by then.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.grading.judging import hidden_seed_from_environment
+from yolotrt_lab.grading.notebook import RECORD_VARIABLE
+from yolotrt_lab.grading.recording import MISSING, record
+from yolotrt_lab.grading.suite import load_exercise, suite_root
+
+__all__ = ["install", "take"]
+
+
+@dataclass(frozen=True)
+class _Orders:
+    """What the grader wants, as the environment said before any of the student's code ran."""
+
+    folder: Path
+    suite: Path
+    hidden_seed: int | None
+
+
+_installed: _Orders | None = None
+
+
+def install() -> None:
+    """Read the grader's orders. Called by the kernel's entry, before it serves.
+
+    Raises:
+        InputError: The environment names no folder for the records, or no suite.
+    """
+    global _installed
+    folder = os.environ.get(RECORD_VARIABLE, "")
+    if not folder:
+        raise InputError(f"{RECORD_VARIABLE} is not set.", expected="the folder that the records go to")
+    _installed = _Orders(Path(folder), suite_root(), hidden_seed_from_environment())
+
+
+def take(exercise_id: str) -> str:
+    """Call the notebook's answer on the cases of an exercise, and write down what it does.
+
+    Returns:
+        "taken", for the log.
+
+    Raises:
+        InputError: `install` was not called, or there is no such exercise.
+        OutputError: The records cannot be written.
+    """
+    orders = _installed
+    if orders is None:
+        raise InputError("The proctor is not installed.", fix="Call install() before the kernel serves.")
+    loaded = load_exercise(exercise_id, root=orders.suite)
+    answer = _user_namespace().get(loaded.exercise.answer, MISSING)
+    record(loaded, answer, folder=orders.folder, hidden_seed=orders.hidden_seed)
+    return "taken"
+
+
+def _user_namespace() -> dict[str, Any]:
+    shell = get_ipython()
+    return {} if shell is None else shell.user_ns
