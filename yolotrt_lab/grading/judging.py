@@ -19,11 +19,10 @@ from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.files import read_json, write_json
 from yolotrt_lab.grading.pytest_plugin import JudgePlugin
 from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
+from yolotrt_lab.grading.seeds import HIDDEN_SEED_VARIABLE, hidden_seed_from_environment
 from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
 
 __all__ = ["HIDDEN_SEED_VARIABLE", "hidden_seed_from_environment", "judge", "main"]
-
-HIDDEN_SEED_VARIABLE = "YOLOTRT_HIDDEN_SEED"
 
 # Quick, silent, and independent of the project that surrounds the suite.
 _OPTIONS = (
@@ -107,21 +106,6 @@ def _not_judged(loaded: LoadedExercise, state: State | None) -> ExerciseResult:
         note = f"The notebook defines no `{exercise.answer}`: run the answer cell above, then this one again."
     tests = tuple(TestResult(test.name, test.title, test.points, passed=False) for test in loaded.tests)
     return ExerciseResult(exercise.id, exercise.title, state or State.MISSING, tests, note, exercise.reading)
-
-
-def hidden_seed_from_environment() -> int | None:
-    """Return the instructor's secret, where the grader has set it.
-
-    Raises:
-        InputError: It is not a whole number.
-    """
-    text = os.environ.get(HIDDEN_SEED_VARIABLE, "")
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{HIDDEN_SEED_VARIABLE} is not a seed.", expected="a whole number", got="text") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

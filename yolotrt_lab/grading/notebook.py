@@ -14,7 +14,8 @@ from yolotrt_lab.errors import LabError
 from yolotrt_lab.grading.display import html_table, text_table
 from yolotrt_lab.grading.recording import MISSING, record
 from yolotrt_lab.grading.results import ExerciseResult, State
-from yolotrt_lab.grading.suite import load_exercise
+from yolotrt_lab.grading.seeds import hidden_seed_from_environment, seeds_from_environment
+from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
 
 __all__ = ["RECORD_VARIABLE", "WORKSPACE_VARIABLE", "CheckResult", "check", "using", "workspace"]
 
@@ -59,7 +60,7 @@ def check(exercise_id: str) -> CheckResult | None:
     Example:
         >>> check("lab4.kl_threshold")  # doctest: +SKIP
     """
-    from yolotrt_lab.grading.judging import hidden_seed_from_environment, judge  # brings pytest: only when needed
+    from yolotrt_lab.grading.judging import judge  # brings pytest: only when needed
 
     namespace = sys._getframe(1).f_globals
     try:
@@ -67,13 +68,22 @@ def check(exercise_id: str) -> CheckResult | None:
         answer = namespace.get(loaded.exercise.answer, MISSING)
         if os.environ.get(RECORD_VARIABLE):
             folder = Path(os.environ[RECORD_VARIABLE])
-            record(loaded, answer, folder=folder, hidden_seed=hidden_seed_from_environment())
+            _record_for_grading(loaded, answer, folder)
             return None
         with tempfile.TemporaryDirectory(prefix="yolotrt-check-", ignore_cleanup_errors=True) as name:
             record(loaded, answer, folder=Path(name))
             return CheckResult(judge(Path(name), exercises=[exercise_id])[exercise_id])
     except LabError as error:
         return CheckResult(ExerciseResult(exercise_id, "No verdict", State.TROUBLE, (), error.one_line))
+
+
+def _record_for_grading(loaded: LoadedExercise, answer: object, folder: Path) -> None:
+    """Record all cases that the grader handed seeds for."""
+    seeds = seeds_from_environment()
+    if seeds is not None:
+        record(loaded, answer, folder=folder, seeds=seeds.get(loaded.exercise.id, {}))
+    else:
+        record(loaded, answer, folder=folder, hidden_seed=hidden_seed_from_environment())
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 from yolotrt_lab.files import write_json
 from yolotrt_lab.grading.codec import encode
 from yolotrt_lab.grading.exercise import Case
+from yolotrt_lab.grading.generators import seed_of
 from yolotrt_lab.grading.scratch import scratch_folder
 from yolotrt_lab.grading.shortcuts import ShortcutError, without_shortcuts
 from yolotrt_lab.grading.suite import LoadedExercise
@@ -38,7 +39,14 @@ class _TimeUpError(BaseException):
     """Not an Exception, so that a student's `except Exception` does not swallow it."""
 
 
-def record(loaded: LoadedExercise, answer: object, *, folder: Path, hidden_seed: int | None = None) -> None:
+def record(
+    loaded: LoadedExercise,
+    answer: object,
+    *,
+    folder: Path,
+    hidden_seed: int | None = None,
+    seeds: Mapping[str, str] | None = None,
+) -> None:
     """Call `answer` on every case and write what it returned, raised and printed.
 
     Args:
@@ -46,27 +54,31 @@ def record(loaded: LoadedExercise, answer: object, *, folder: Path, hidden_seed:
         answer: What the notebook defines under the exercise's name, or `MISSING`.
         folder: Where the records go.
         hidden_seed: The instructor's secret; without it only the public cases are called.
+        seeds: Instead of the secret, the seeds of the cases to call, as `seeds.case_seeds` derives them.
 
     Raises:
         OutputError: The records cannot be written.
     """
-    for case in loaded.exercise.all_cases(with_hidden=hidden_seed is not None):
+    if seeds is None:
+        cases = loaded.exercise.all_cases(with_hidden=hidden_seed is not None)
+        seeds = {case.key: seed_of(loaded.exercise.id, case, hidden_seed=hidden_seed) for case in cases}
+    for case in loaded.exercise.all_cases(with_hidden=True):
+        if case.key not in seeds:
+            continue
         target = folder / loaded.exercise.id / case.key
         target.mkdir(parents=True, exist_ok=True)
         if answer is MISSING:
             write_json(target / "record.json", {"status": "missing"})
             continue
         with scratch_folder():
-            content = _call(loaded, answer, case, hidden_seed=hidden_seed, folder=target)
+            content = _call(loaded, answer, case, seed=seeds[case.key], folder=target)
         write_json(target / "record.json", content)
         if content["status"] == "unfinished":
             return  # the other cases would say the same
 
 
-def _call(
-    loaded: LoadedExercise, answer: object, case: Case, *, hidden_seed: int | None, folder: Path
-) -> dict[str, Any]:
-    inputs = loaded.inputs(case, hidden_seed=hidden_seed)
+def _call(loaded: LoadedExercise, answer: object, case: Case, *, seed: str, folder: Path) -> dict[str, Any]:
+    inputs = loaded.inputs(case, seed=seed)
     before = {name: _fingerprint(value) for name, value in inputs.items()}
     printed = io.StringIO()
     exercise = loaded.exercise

@@ -15,7 +15,7 @@ import numpy as np
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.exercise import Case, Exercise, points_of
-from yolotrt_lab.grading.seeds import generator_of
+from yolotrt_lab.grading.generators import generator_from_seed, seed_of
 
 __all__ = ["GradedTest", "LoadedExercise", "exercise_ids", "load_exercise", "sibling", "suite_root"]
 
@@ -45,14 +45,19 @@ class LoadedExercise:
         """The most that can be earned."""
         return sum(test.points for test in self.tests)
 
-    def inputs(self, case: Case, *, hidden_seed: int | None) -> dict[str, object]:
+    def inputs(self, case: Case, *, hidden_seed: int | None = None, seed: str | None = None) -> dict[str, object]:
         """Return the keyword arguments of one case, made anew.
 
+        Args:
+            case: The case.
+            hidden_seed: The instructor's secret, for a hidden case.
+            seed: The case's own seed, as `seed_of` derives it; where it is given, no secret is needed.
+
         Raises:
-            InputError: The exercise's `inputs` does not return a dict.
+            InputError: The exercise's `inputs` does not return a dict, or a hidden case has no seed.
         """
-        rng = generator_of(self.exercise.id, case, hidden_seed=hidden_seed)
-        made = self.module.inputs(case.name, rng)
+        known = seed if seed is not None else seed_of(self.exercise.id, case, hidden_seed=hidden_seed)
+        made = self.module.inputs(case.name, generator_from_seed(known))
         if not isinstance(made, dict):
             raise InputError(
                 f"{self.path.name}: inputs() of case {case.name!r} gave no arguments.",

@@ -5,8 +5,8 @@ import pytest
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.exercise import Case, Exercise, points
+from yolotrt_lab.grading.generators import generator_of
 from yolotrt_lab.grading.scratch import scratch, scratch_folder
-from yolotrt_lab.grading.seeds import generator_of
 from yolotrt_lab.grading.suite import exercise_ids, load_exercise, sibling
 
 GOOD = {
