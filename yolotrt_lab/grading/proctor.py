@@ -14,9 +14,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.grading.judging import hidden_seed_from_environment
 from yolotrt_lab.grading.notebook import RECORD_VARIABLE
 from yolotrt_lab.grading.recording import MISSING, record
+from yolotrt_lab.grading.seeds import hidden_seed_from_environment, seeds_from_environment
 from yolotrt_lab.grading.suite import load_exercise, suite_root
 
 __all__ = ["install", "take"]
@@ -29,6 +29,7 @@ class _Orders:
     folder: Path
     suite: Path
     hidden_seed: int | None
+    seeds: dict[str, dict[str, str]] | None
 
 
 _installed: _Orders | None = None
@@ -44,7 +45,7 @@ def install() -> None:
     folder = os.environ.get(RECORD_VARIABLE, "")
     if not folder:
         raise InputError(f"{RECORD_VARIABLE} is not set.", expected="the folder that the records go to")
-    _installed = _Orders(Path(folder), suite_root(), hidden_seed_from_environment())
+    _installed = _Orders(Path(folder), suite_root(), hidden_seed_from_environment(), seeds_from_environment())
 
 
 def take(exercise_id: str) -> str:
@@ -62,7 +63,8 @@ def take(exercise_id: str) -> str:
         raise InputError("The proctor is not installed.", fix="Call install() before the kernel serves.")
     loaded = load_exercise(exercise_id, root=orders.suite)
     answer = _user_namespace().get(loaded.exercise.answer, MISSING)
-    record(loaded, answer, folder=orders.folder, hidden_seed=orders.hidden_seed)
+    seeds = orders.seeds.get(exercise_id, {}) if orders.seeds is not None else None
+    record(loaded, answer, folder=orders.folder, hidden_seed=orders.hidden_seed, seeds=seeds)
     return "taken"
 
 
