@@ -64,6 +64,12 @@ def html_table(result: ExerciseResult) -> str:
         '<table style="border-collapse:collapse;width:100%;margin:0;font-size:13px">'
         f"<thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
     )
+    if result.picture:
+        source, alt = result.picture.data_uri, html.escape(result.picture.alt, quote=True)
+        parts.append(
+            f'<figure style="margin:8px 0 4px 0"><img src="{source}" alt="{alt}" style="{_PICTURE}">'
+            f'<figcaption style="font-size:13px">{_text(result.picture.caption)}</figcaption></figure>'
+        )
     if result.state is State.FAILED and result.reading:
         link = html.escape(result.reading, quote=True)
         parts.append(f'<div style="margin-top:4px">Stuck? Read <a href="{link}" target="_blank">{link}</a></div>')
@@ -79,6 +85,7 @@ _COLUMNS = (
     ("Seen", "23%"),
     ("Perhaps", "auto"),
 )
+_PICTURE = "display:block;max-width:100%;height:auto;background:#fff;border-radius:6px"
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px;border:0;white-space:normal;overflow-wrap:anywhere"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.files import read_json, write_json
+from yolotrt_lab.grading.pictures import with_picture
 from yolotrt_lab.grading.pytest_plugin import JudgePlugin
 from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
 from yolotrt_lab.grading.seeds import HIDDEN_SEED_VARIABLE, hidden_seed_from_environment
@@ -64,7 +65,9 @@ def judge(
     if started:
         _run_pytest([item.path for item in started], plugin)
     return {
-        item.exercise.id: _judged(item, plugin) if item in started else _not_judged(item, states[item.exercise.id])
+        item.exercise.id: with_picture(_judged(item, plugin), item, recorded)
+        if item in started
+        else _not_judged(item, states[item.exercise.id])
         for item in loaded
     }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import base64
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from yolotrt_lab.errors import InputError
 
-__all__ = ["ExerciseResult", "State", "TestResult"]
+__all__ = ["ExerciseResult", "Picture", "State", "TestResult"]
 
 
 class State(StrEnum):
@@ -54,6 +55,40 @@ class TestResult:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What was expected and what was seen on one public case, drawn by the judge.
+
+    Attributes:
+        png: The file.
+        caption: One sentence below it.
+        alt: What those who cannot see it should know.
+    """
+
+    png: bytes = field(repr=False)
+    caption: str
+    alt: str
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as the source of an `img`."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return plain values for JSON."""
+        return {"png": base64.b64encode(self.png).decode(), "caption": self.caption, "alt": self.alt}
+
+    @classmethod
+    def from_json(cls, content: object) -> Picture:
+        """Return the picture that `to_json` wrote.
+
+        Raises:
+            TypeError, ValueError, KeyError: The content is something else.
+        """
+        fields = dict(content)  # type: ignore[call-overload]
+        return cls(base64.b64decode(fields["png"], validate=True), str(fields["caption"]), str(fields["alt"]))
+
+
+@dataclass(frozen=True)
 class ExerciseResult:
     """The verdict of one exercise.
 
@@ -64,6 +99,7 @@ class ExerciseResult:
         tests: The tests in the order of the file.
         note: One sentence for the student where there is more to say than the tests do.
         reading: Where to read when stuck.
+        picture: What was expected and seen, where a picture says more.
     """
 
     exercise_id: str
@@ -72,6 +108,7 @@ class ExerciseResult:
     tests: tuple[TestResult, ...]
     note: str = ""
     reading: str = ""
+    picture: Picture | None = None
 
     @property
     def points(self) -> int:
@@ -85,7 +122,9 @@ class ExerciseResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self), "state": self.state.value, "tests": [asdict(test) for test in self.tests]}
+        plain = asdict(replace(self, picture=None))
+        plain |= {"state": self.state.value, "tests": [asdict(test) for test in self.tests]}
+        return {**plain, "picture": None if self.picture is None else self.picture.to_json()}
 
     @classmethod
     def from_json(cls, content: object) -> ExerciseResult:
@@ -98,6 +137,8 @@ class ExerciseResult:
             fields = dict(content)  # type: ignore[call-overload]
             fields["state"] = State(fields["state"])
             fields["tests"] = tuple(TestResult(**test) for test in fields["tests"])
+            drawn = fields.get("picture")
+            fields["picture"] = None if drawn is None else Picture.from_json(drawn)
             return cls(**fields)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
