@@ -18,7 +18,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _CONTENT = "content"
 _TEMPORARY = "tmp"
 _STALE_S = 24 * 60 * 60  # longer than any job: whoever wrote it is gone
 _PUTS_BETWEEN_TRIMS = 200
+_MOST_LEASES = 64
 
 
 @dataclass
@@ -47,39 +48,54 @@ class Store:
     folder: Path
     max_bytes: int = DEFAULT_BYTES
     _puts: int = 0
+    _leases: dict[str, int] = field(default_factory=dict)
 
     def has(self, key: str) -> bool:
         """Whether there is an entry, without looking into it."""
         return (self._place(key) / _MANIFEST).is_file()
 
-    @contextlib.contextmanager
-    def get(self, key: str) -> Iterator[Path | None]:
-        """Give the folder of a result for reading, or None if there is none that is whole.
+    def get(self, key: str) -> Path | None:
+        """Return the folder of a result, for reading, or None if there is none that is whole.
 
-        While the block lasts, no process removes the entry.
+        No process removes it until this store was asked for many others since, or is closed.
 
         Args:
             key: 64 hexadecimal digits.
 
         Example:
             >>> import tempfile; store = Store(Path(tempfile.mkdtemp()))
-            >>> with store.get("0" * 64) as folder:
-            ...     print(folder)
-            None
+            >>> store.get("0" * 64) is None
+            True
         """
         place = self._place(key)
-        with _locked(place, fcntl.LOCK_SH) as held:
-            if held and _is_whole(place):
-                with contextlib.suppress(OSError):
-                    os.utime(place / _MANIFEST)
-                yield place / _CONTENT
-                return
-        if held:
+        held = _lock(place, fcntl.LOCK_SH)
+        if held is None:
+            return None
+        if not _is_whole(place):
+            os.close(held)
+            self._release(key)
             self._remove(place)
-        yield None
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(place / _MANIFEST)
+        self._release(key)
+        self._leases[key] = held
+        while len(self._leases) > _MOST_LEASES:
+            self._release(next(iter(self._leases)))
+        return place / _CONTENT
 
-    def put(self, key: str, folder: Path) -> None:
-        """Keep a folder of regular files as the result of a key; the folder itself is used up.
+    def close(self) -> None:
+        """Let go of what was read."""
+        for key in list(self._leases):
+            self._release(key)
+
+    def _release(self, key: str) -> None:
+        handle = self._leases.pop(key, None)
+        if handle is not None:
+            os.close(handle)
+
+    def put(self, key: str, folder: Path) -> Path:
+        """Keep a folder of regular files as the result of a key, and return where it is; the one given is used up.
 
         If the entry is there already, it stays: the same content gives the same result.
 
@@ -112,6 +128,7 @@ class Store:
         self._puts += 1
         if self._puts % _PUTS_BETWEEN_TRIMS == 0:
             self.trim()
+        return place / _CONTENT
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -157,32 +174,31 @@ class Store:
 
     def _remove(self, place: Path) -> bool:
         """Remove an entry that nobody is reading, under another name so that nobody meets half of it."""
-        with _locked(place, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
-            if not held:
-                return False
-            with self.scratch() as scratch, contextlib.suppress(OSError):
+        held = _lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if held is None:
+            return False
+        try:
+            with self.scratch() as scratch:
                 place.rename(scratch / "old")
-                return True
-        return False
+        except OSError:
+            return False
+        finally:
+            os.close(held)
+        return True
 
 
-@contextlib.contextmanager
-def _locked(place: Path, kind: int) -> Iterator[bool]:
-    """Hold a lock on an entry for the block, if it is there and the lock is free; a dead process holds none."""
+def _lock(place: Path, kind: int) -> int | None:
+    """Return an open lock on an entry, or None if it is not there or not free; a dead process holds none."""
     try:
         handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(handle, kind)
-            still_there = os.path.samestat(os.fstat(handle), place.lstat())
-        except OSError:
-            still_there = False
-        yield still_there
-    finally:
-        os.close(handle)
+        return None
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, kind)
+        if os.path.samestat(os.fstat(handle), place.lstat()):
+            return handle
+    os.close(handle)
+    return None
 
 
 def _rename_new(source: Path, target: Path) -> None:

@@ -26,8 +26,8 @@ def result(tmp_path, text="two\n", name="result"):
 
 
 def text_of(store, key=KEY):
-    with store.get(key) as folder:
-        return None if folder is None else (folder / "recorded" / "lab0.double" / "x.npy").read_text()
+    folder = store.get(key)
+    return None if folder is None else (folder / "recorded" / "lab0.double" / "x.npy").read_text()
 
 
 def test_what_is_put_in_comes_out(store, tmp_path):
@@ -42,9 +42,9 @@ def test_what_is_put_in_comes_out(store, tmp_path):
 
 def test_an_empty_result_is_a_result(store, tmp_path):
     (tmp_path / "nothing").mkdir()
-    store.put(KEY, tmp_path / "nothing")
-    with store.get(KEY) as folder:
-        assert list(folder.iterdir()) == []
+    folder = store.put(KEY, tmp_path / "nothing")
+    assert store.get(KEY) == folder
+    assert list(folder.iterdir()) == []
 
 
 def test_the_first_stays(store, tmp_path):
@@ -104,6 +104,7 @@ def test_the_least_recently_used_go_first(store, tmp_path):
         store.put(key, result(tmp_path, "x" * 1000))
         os.utime(store.folder / key[:2] / key / "manifest.json", (number, number))
     assert text_of(store, keys[0]) is not None  # now it is the youngest
+    store.close()
     store.max_bytes = 3000
     assert store.trim() == 1
     assert [store.has(key) for key in keys] == [True, False, True]
@@ -112,12 +113,25 @@ def test_the_least_recently_used_go_first(store, tmp_path):
 def test_nothing_goes_that_is_being_read(store, tmp_path):
     store.put(KEY, result(tmp_path))
     store.max_bytes = 0
-    with store.get(KEY) as folder:
-        assert store.trim() == 0
-        store.drop(KEY)
-        assert (folder / "run.json").is_file()
+    reader = Store(store.folder)
+    folder = reader.get(KEY)
+    assert store.trim() == 0
+    store.drop(KEY)
+    assert (folder / "run.json").is_file()
+    reader.close()
     assert store.trim() == 1
     assert text_of(store) is None
+
+
+def test_few_of_many_entries_are_held(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("yolotrt_lab.grading.jobs.store._MOST_LEASES", 1)
+    for key in (KEY, OTHER):
+        store.put(key, result(tmp_path))
+        assert text_of(store, key) is not None
+        assert text_of(store, key) is not None
+    store.max_bytes = 0
+    assert store.trim() == 1
+    assert store.has(OTHER)
 
 
 def test_a_full_store_trims_itself(store, tmp_path, monkeypatch):
@@ -152,10 +166,11 @@ store, chance = Store(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
 seen = 0
 for _ in range(60):
     key = chance.choice("0123") * 64
-    with store.get(key) as folder:
-        if folder is not None:
-            assert (folder / "text").read_text() == key * 100
-            seen += 1
+    folder = store.get(key)
+    if folder is not None:
+        assert (folder / "text").read_text() == key * 100
+        seen += 1
+    store.close()
     if chance.random() < 0.2:
         store.drop(key)
     else:
