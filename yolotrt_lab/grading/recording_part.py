@@ -163,7 +163,7 @@ class _Part:
     def source(self) -> str:
         """Return the wanted part, without comments and docstrings."""
         everything = _EVERYTHING in self.taken
-        body = []
+        body: list[ast.stmt] = []
         for statement in self.tree.body:
             if isinstance(statement, ast.ImportFrom) and statement.module == _FUTURE:
                 body.append(statement)
