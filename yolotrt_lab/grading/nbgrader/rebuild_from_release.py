@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ from nbgrader.api import Gradebook, MissingEntry  # type: ignore[import-untyped]
 from nbgrader.preprocessors import NbGraderPreprocessor  # type: ignore[import-untyped]
 
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.grading.nbgrader.clear_old_scores import FINAL_KEY
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.marks import Marks
-from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
+from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder, StudentFolder
 from yolotrt_lab.grading.nbgrader.rebuilding import answer_cells, marks_of, rebuild
 from yolotrt_lab.grading.nbgrader.release import coursedir_of, released_notebook
 from yolotrt_lab.grading.nbgrader.submission import read_submission
 
-__all__ = ["RebuildFromRelease", "answers_behind"]
+__all__ = ["RebuildFromRelease", "answers_behind", "rebuild_submission", "require_same_cells", "settle"]
 
 
 class RebuildFromRelease(NbGraderPreprocessor):  # type: ignore[misc]
@@ -36,25 +38,50 @@ class RebuildFromRelease(NbGraderPreprocessor):  # type: ignore[misc]
         place = resources["nbgrader"]
         coursedir = coursedir_of(self)
         release = released_notebook(coursedir, place["assignment"], place["notebook"], parent=self)
-        _require_same_cells(release, place)
+        with Gradebook(place["db_url"]) as gradebook:
+            require_same_cells(release, gradebook, lab=place["assignment"], name=place["notebook"])
         folder = Path(coursedir.format_path(coursedir.submitted_directory, place["student"], place["assignment"]))
-        submission = read_submission(folder, place["notebook"], answer_ids=frozenset(answer_cells(release)))
-        rebuilt = rebuild(release, submission)
         kept = PrivateFolder(Path(coursedir.root)).student(place["assignment"], place["student"])
-        arrival = [Finding.from_json(item) for item in kept.read("intake").get("findings", ())]
-        Marks(
-            findings=[*arrival, *rebuilt.findings],
-            answers=rebuilt.answers,
-            settled=_settled(
-                resources.get("yolotrt_final_by_hand", ()), rebuilt.answers, kept.read("grading").get("answers", {})
-            ),
-            unreadable=submission.unreadable,
-        ).write(rebuilt.notebook)
-        if submission.unreadable:
-            self.log.warning("%s of %s: %s", place["notebook"], place["student"], submission.unreadable)
-        for finding in rebuilt.findings:
-            self.log.warning("%s of %s: %s", place["notebook"], place["student"], finding.text)
-        return rebuilt.notebook, resources
+        rebuilt = rebuild_submission(release, folder, place["notebook"], kept)
+        settle(rebuilt, resources.get(FINAL_KEY, ()), kept)
+        marks = Marks.read(rebuilt)
+        for text in [marks.unreadable] * bool(marks.unreadable) + [finding.text for finding in marks.findings]:
+            self.log.warning("%s of %s: %s", place["notebook"], place["student"], text)
+        return rebuilt, resources
+
+
+def rebuild_submission(release: NotebookNode, folder: Path, name: str, kept: StudentFolder) -> NotebookNode:
+    """Return the release with a submission's answers, marked with what was noticed.
+
+    Args:
+        release: The released notebook; it stays as it is.
+        folder: The submission's folder.
+        name: The notebook's name without suffix.
+        kept: The records about this submission.
+    """
+    submission = read_submission(folder, name, answer_ids=frozenset(answer_cells(release)))
+    rebuilt = rebuild(release, submission)
+    arrival = [Finding.from_json(item) for item in kept.read("intake").get("findings", ())]
+    findings = [*arrival, *rebuilt.findings]
+    Marks(findings=findings, answers=rebuilt.answers, unreadable=submission.unreadable).write(rebuilt.notebook)
+    return rebuilt.notebook
+
+
+def settle(notebook: NotebookNode, final_by_hand: Iterable[str], kept: StudentFolder) -> None:
+    """Mark the grades by hand that stay final, because the answers are the ones that were graded.
+
+    Args:
+        notebook: A rebuilt notebook, changed in place.
+        final_by_hand: Grade ids that were final by hand until now.
+        kept: The records about this submission, with the answers that were graded last.
+    """
+    marks, before = Marks.read(notebook), kept.read("grading").get("answers", {})
+    marks.settled = [
+        name
+        for name in final_by_hand
+        if answers_behind(name, marks.answers) and answers_behind(name, marks.answers) == answers_behind(name, before)
+    ]
+    marks.write(notebook)
 
 
 def answers_behind(grade_id: str, answers: dict[str, str]) -> dict[str, str]:
@@ -67,33 +94,32 @@ def answers_behind(grade_id: str, answers: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _settled(final_by_hand: list[str], answers: dict[str, str], before: dict[str, str]) -> list[str]:
-    """Return the grades by hand that stay final, because the answers are the ones that were graded."""
-    return [
-        name
-        for name in final_by_hand
-        if answers_behind(name, answers) and answers_behind(name, answers) == answers_behind(name, before)
-    ]
+def require_same_cells(release: NotebookNode, gradebook: Gradebook, *, lab: str, name: str) -> None:
+    """Raise if the gradebook was made from another version of the lab: its cells could not take the scores.
 
+    Args:
+        release: The released notebook.
+        gradebook: nbgrader's gradebook.
+        lab: The lab's full name.
+        name: The notebook's name without suffix.
 
-def _require_same_cells(release: NotebookNode, place: dict[str, str]) -> None:
-    """Raise if the gradebook was made from another version of the lab: its cells could not take the scores."""
+    Raises:
+        InputError: The gradebook knows other cells, or other points.
+    """
     points = {
         str(marks_of(cell)["grade_id"]): float(str(marks_of(cell)["points"]))
         for cell in release.cells
         if marks_of(cell).get("grade")
     }
-    with Gradebook(place["db_url"]) as gradebook:
-        try:
-            notebook = gradebook.find_notebook(place["notebook"], place["assignment"])
-            known = {cell.name: float(cell.max_score) for cell in notebook.grade_cells}
-        except MissingEntry:
-            known = {}
+    try:
+        known = {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(name, lab).grade_cells}
+    except MissingEntry:
+        known = {}
     if points != known:
         differing = sorted(name for name in points.keys() | known.keys() if points.get(name) != known.get(name))
         raise InputError(
-            f"The gradebook holds another version of {place['assignment']}.",
+            f"The gradebook holds another version of {lab}.",
             expected="the cells and points of the solution",
             got=f"differences in {', '.join(differing[:5])}",
-            fix=f"yolotrt course release {place['assignment']}",
+            fix=f"yolotrt course release {lab}",
         )
