@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab1.honest_benchmark",
@@ -118,6 +118,24 @@ def _samples(answer) -> np.ndarray:
             hint = "One measured call gives one sample."
         raise Mismatch(expected=f"{asked} samples", seen=f"{len(samples)} samples", misconception=hint)
     return samples
+
+
+def picture(answer):
+    """Show what each call took and what was measured."""
+    from yolotrt_lab.figures.verdicts import samples_over_calls
+
+    truth = true_samples(answer.inputs)
+    seen = answer.item("result").item("samples_ms").array(ndim=1).astype(np.float64)
+    if not len(seen) or np.array_equal(truth, seen):
+        return None
+    if len(seen) == len(truth) and np.allclose(seen, truth, rtol=1e-6, atol=1e-6):
+        return None
+    return Drawing(
+        samples_over_calls(truth, seen, unit="ms"),
+        caption=f"“{answer.case.name}”: how long each measured call took on the device, and what you measured.",
+        alt=f"{len(truth)} calls take {np.median(truth):.4g} ms in the median. The answer has {len(seen)} samples with "
+        f"a median of {np.median(seen):.4g} ms.",
+    )
 
 
 @points(3)

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab2.average_precision",
@@ -171,6 +171,32 @@ def _flags(answer):
             )
         flags.append(values.astype(bool))
     return flags
+
+
+def picture(answer):
+    """Show precision over recall: by the answer's own verdicts, or the steps from there to average precision."""
+    from yolotrt_lab.figures.average_precision import average_precision_curve
+    from yolotrt_lab.figures.verdicts import precision_recall_curves
+
+    given, seen_flags = answer.inputs, _flags(answer)
+    flags, right = coco(**given)
+    seen, positives = answer.item("ap").number(), sum(len(truth) for truth in given["truths"])
+    order = np.argsort(-np.concatenate(given["scores"]), kind="stable")
+    expected, found = (np.concatenate(each)[order].astype(bool) for each in (flags, seen_flags))
+    if not positives or not len(order) or ((expected == found).all() and abs(seen - right) <= 1e-6):
+        return None
+    alt = f"{int(expected.sum())} of {len(order)} detections are true, the answer calls {int(found.sum())} true. "
+    alt += f"The average precision is {right:.4f}, the answer's {seen:.4f}."
+    if (expected == found).all():
+        figure = average_precision_curve(expected, positives, title=f"How {right:.4f} comes about; yours is {seen:.4f}")
+        return Drawing(figure, f"Your verdicts on “{answer.case.name}” are right; the steps after them:", alt)
+    ranks = np.arange(1, len(order) + 1)
+    curves = {
+        name: (np.cumsum(each) / positives, np.cumsum(each) / ranks)
+        for name, each in (("expected", expected), ("yours", found))
+    }
+    caption = f"Precision and recall on “{answer.case.name}”, by the right verdicts on the detections and by yours."
+    return Drawing(precision_recall_curves(curves), caption, alt)
 
 
 @points(3)

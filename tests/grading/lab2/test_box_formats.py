@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab2.box_formats",
@@ -179,6 +179,23 @@ def judge_boxes(answer):
 
 def _shown(box):
     return "(" + ", ".join(f"{value:.5g}" for value in box) + ")"
+
+
+def picture(answer):
+    """Show the boxes in their image: where they lie, and where the answer's numbers put them."""
+    from yolotrt_lab.figures.verdicts import paired_boxes
+
+    given = answer.inputs
+    hw, target = given["image_hw"], given["target"]
+    right, seen = (_edges(boxes, target, hw) for boxes in (reference(**given), answer.array(shape=(None, 4))))
+    if not len(right) or right.shape != seen.shape or np.allclose(right, seen, atol=0.01):
+        return None
+    wrong = int((~np.isclose(right, seen, atol=0.01)).any(axis=1).sum())
+    return Drawing(
+        paired_boxes(right, seen, image_hw=hw),
+        caption=f"“{answer.case.name}”: your numbers, read as {target.upper()} and drawn into the image.",
+        alt=f"{wrong} of {len(right)} boxes do not lie where they should.",
+    )
 
 
 @points(1)

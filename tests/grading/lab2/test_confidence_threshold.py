@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab2.confidence_threshold",
@@ -111,6 +111,32 @@ def _require_use_case(given, threshold, seen):
 
 def _shown(point):
     return f"threshold {point[0]:.4f}, precision {point[1]:.4f}, recall {point[2]:.4f}"
+
+
+def picture(answer):
+    """Show precision and recall over the threshold, the floor, and both choices for one of the customers."""
+    from yolotrt_lab.figures.verdicts import operating_choices
+
+    given = answer.inputs
+    thresholds, precision, recall = operating_points(given["scores"], given["is_true"], given["positives"])
+    for use, rate in (("safety", "recall"), ("search", "precision")):
+        right, seen = _choices(**given)[use], _chosen(answer, use)
+        if right is None or seen is None or np.allclose(_rates(given, seen), right[1:], atol=1e-9):
+            continue
+        floor, rates = given[f"{rate}_floor"], _rates(given, seen)
+        return Drawing(
+            operating_choices(
+                thresholds,
+                {"precision": precision, "recall": recall},
+                floor=(rate, floor),
+                expected=right[0],
+                seen=seen,
+            ),
+            caption=f"“{answer.case.name}”, the threshold for {use}: {rate} must not fall below its floor.",
+            alt=f"For {use} the threshold is {right[0]:.4f}. At the answer's, {seen:.4f}, precision is {rates[0]:.3f} "
+            f"and recall {rates[1]:.3f}; the floor of {rate} is {floor:g}.",
+        )
+    return None
 
 
 @points(3, cases=("plenty of data", "bumpy precision", "missed objects", "equal scores"))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from yolotrt_lab.detection.boxes import iou_matrix, xyxy_from_cxcywh
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points, sibling
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points, sibling
 
 EXERCISE = Exercise(
     id="lab2.label_validator",
@@ -189,6 +189,30 @@ def _judge_kinds(answer, kinds, idea=""):
         expected=f"line {line}, `{lines[line - 1].strip()[:60]}`, reported as {kind!r}",
         seen=f"{seen}; {len(missing)} of {len(wanted)} such lines are missed",
         misconception=idea,
+    )
+
+
+def picture(answer):
+    """Show the labels of the file, and what was said of them; lines that are no boxes cannot be drawn."""
+    from yolotrt_lab.figures.verdicts import FlaggedBox, flagged_boxes
+
+    given, found, boxes = answer.inputs, {}, []
+    for line, kind in sorted(_pairs(answer), reverse=True):
+        found[line] = kind if kind in KINDS else "?"
+    wanted = dict(reference(**given))
+    for number, line in enumerate(given["text"].splitlines(), start=1):
+        kind, values = _kind_of(line.split(), given["num_classes"])
+        if len(values) == 5 and kind != "fields" and max(map(abs, values)) < 1e4:
+            boxes.append(FlaggedBox(tuple(values[1:]), wanted.get(number, ""), found.get(number, ""), f"line {number}"))
+    wrong = [box for box in boxes if box.expected != box.seen]
+    if not wrong:
+        return None
+    named = ", ".join(f"{box.name} is {box.expected or 'sound'}, reported: {box.seen or 'no'}" for box in wrong[:5])
+    return Drawing(
+        flagged_boxes(boxes),
+        caption=f"The boxes of “{answer.case.name}”; gray is the image. Named are the lines that were judged wrongly, "
+        "with what is wrong with them.",
+        alt=f"{len(wrong)} of {len(boxes)} boxes were judged wrongly: {named}.",
     )
 
 

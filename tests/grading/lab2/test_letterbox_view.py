@@ -3,7 +3,7 @@
 import numpy as np
 
 from yolotrt_lab.detection.letterbox import LetterboxTransform, letterbox
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab2.letterbox_view",
@@ -133,6 +133,31 @@ def _near_outlines(shape, rectangles, reach):
         inner = (x >= left + reach) & (x < right - reach) & (y >= top + reach) & (y < bottom - reach)
         near |= outer & ~inner
     return near
+
+
+def picture(answer):
+    """Show the answer's view with its boxes, or beside what it should look like."""
+    from yolotrt_lab.figures.annotation import Outline, Panel, labelled_panels
+    from yolotrt_lab.figures.verdicts import paired_boxes
+
+    given, view = answer.inputs, _view(answer)
+    right = reference(given["image_bgr"], given["cxcywh"], given["input_hw"])
+    seen = answer.item("xyxy").array(shape=right.shape)
+    wrong = int((np.abs(seen - right) > 0.6).any(axis=1).sum())
+    if wrong:
+        return Drawing(
+            paired_boxes(right, seen, image_hw=given["input_hw"], image_bgr=view),
+            caption=f"Your view of “{answer.case.name}”, and the boxes you returned.",
+            alt=f"{wrong} of {len(right)} boxes do not lie where they should.",
+        )
+    colours = ["#{:02x}{:02x}{:02x}".format(*given["colours"][int(index)][::-1]) for index in given["class_ids"]]
+    outlines = [Outline(tuple(box), color=color) for box, color in zip(right.tolist(), colours, strict=True)]
+    canvas, _ = letterbox(given["image_bgr"], input_hw=given["input_hw"])
+    return Drawing(
+        labelled_panels([Panel("Expected", canvas, outlines), Panel("Yours", view)], columns=2, width=8.0),
+        caption=f"The view of “{answer.case.name}” as it should be, and yours.",
+        alt=f"The boxes are right; the picture with its {len(right)} outlines is not.",
+    )
 
 
 @points(2)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points, sibling
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points, sibling
 
 networks = sibling(__file__, "networks")
 
@@ -160,6 +160,32 @@ def _idea(seen: object, right: str | None, names: list[str]) -> str:
             return "That tensor differs, but an earlier one does too: keep looking to its left."
         return "That tensor agrees: the one to find lies further right."
     return ""
+
+
+def picture(answer):
+    """Show the errors along the depth, and where the search looked."""
+    from yolotrt_lab.figures.agreement import error_along_depth
+
+    names, error = _chain(answer.inputs)
+    if not 1 < len(names) <= 100:
+        return None
+    right, seen = _right(answer.inputs), answer.item("found").output
+    asked = [names.index(name) for name in answer.item("asked").list() if name in names][:12]
+    figure = error_along_depth(
+        [str(number) for number in range(len(names))],
+        {"error (NaN leaves a gap)": [error(name) for name in names]},
+        tolerance=TOLERANCE,
+        looks=[str(number) for number in asked],
+        first=None if right is None else str(names.index(right)),
+    )
+    figure.axes[0].set_xlim(-0.5, len(names) - 0.5)
+    calls, found = answer.item("calls").integer(), seen if seen in names else "none of the tensors"
+    return Drawing(
+        figure,
+        caption=f"The errors of “{answer.case.name}” by the tensors' numbers, and where you looked: the first "
+        f"{len(asked)} of {calls} looks, in their order. You named {found}.",
+        alt=f"The first tensor that differs: {right}. Looks of the answer: {calls}. It named {found}.",
+    )
 
 
 @points(4, cases=ORDINARY)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 EXERCISE = Exercise(
     id="lab4.kl_threshold",
@@ -139,6 +139,26 @@ def judge_threshold(answer):
         expected=f"a threshold whose divergence is the least of all, {least:.4g}",
         seen=f"{seen:.4f}{at_cut}",
         misconception=idea,
+    )
+
+
+def picture(answer):
+    """Show the histogram with both thresholds, and the divergence of every cut."""
+    from yolotrt_lab.figures.verdicts import threshold_choice
+
+    counts, edges, levels = (answer.inputs[name] for name in ("counts", "edges", "levels"))
+    seen, found = answer.number(), divergences(counts, levels)
+    best = best_cut(found)
+    expected = float(edges[best])
+    if abs(seen - expected) < 0.02 * (edges[1] - edges[0]):
+        return None
+    cost = edges[levels:], found[levels:], "KL(P || Q)"
+    return Drawing(
+        threshold_choice(counts, edges, expected=expected, seen=seen, cost=cost),
+        caption=f"The histogram of “{answer.case.name}” and, below, what each threshold costs. Yours should be where "
+        "the lower curve is lowest; where it is missing, the divergence is infinite.",
+        alt=f"The divergence is least at {expected:.5g}, where it is {found[best]:.4g}. The answer's threshold is "
+        f"{seen:.5g}.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect_close, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect_close, points
 
 EXERCISE = Exercise(
     id="lab4.percentile_threshold",
@@ -93,6 +93,21 @@ def judge_threshold(answer):
         return
     ideas = (text for guess, text in other_ideas(counts, edges, percentile) if abs(seen - guess) < width / 50)
     raise Mismatch(expected=f"{expected:.5f}", seen=f"{seen:.5f}", misconception=next(ideas, ""))
+
+
+def picture(answer):
+    """Show the histogram with both thresholds."""
+    from yolotrt_lab.figures.verdicts import threshold_choice
+
+    counts, edges, percentile = (answer.inputs[name] for name in ("counts", "edges", "percentile"))
+    expected, seen = threshold(counts, edges, percentile), answer.number()
+    if not counts.sum() or abs(seen - expected) <= (edges[1] - edges[0]) / 50:
+        return None
+    return Drawing(
+        threshold_choice(counts, edges, expected=expected, seen=seen),
+        caption=f"The histogram of “{answer.case.name}”: {percentile:g} % of the values should lie left of the cut.",
+        alt=f"The threshold is {expected:.5g}; the answer's is {seen:.5g}. The largest magnitude is {edges[-1]:.5g}.",
+    )
 
 
 @points(2, cases=("gaussian", "few values"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 from yolotrt_lab.types import Detections
 
 _LAYOUTS = {
@@ -198,6 +198,25 @@ def _nearest(xyxy: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _are_among(values: np.ndarray, wanted: np.ndarray, *, atol: float) -> bool:
     return bool(len(values)) and bool((np.abs(wanted[:, None] - values[None]).min(axis=1) <= atol).all())
+
+
+def picture(answer):
+    """Show the boxes that were decoded among those that should be; scores and classes show in no picture."""
+    from yolotrt_lab.figures.verdicts import kept_boxes
+
+    xyxy, _, _ = _found(answer)
+    truth = _Truth(answer.inputs["output"], answer.inputs["layout"])
+    wanted = truth.corners[truth.kept]
+    strange = xyxy[_nearest(wanted, xyxy) > 0.02]
+    matched = np.flatnonzero(_nearest(xyxy, wanted) <= 0.02).tolist()
+    if not len(wanted) or (not len(strange) and len(matched) == len(wanted)):
+        return None
+    seen = [*matched, *range(len(wanted), len(wanted) + len(strange))]
+    return Drawing(
+        kept_boxes(np.concatenate((wanted, strange)), expected=range(len(wanted)), seen=seen),
+        caption=f"The objects of “{answer.case.name}” in the network's input, and the boxes that were decoded.",
+        alt=f"{len(matched)} of {len(wanted)} objects have their box; {len(strange)} boxes lie where there is none.",
+    )
 
 
 @points(1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect, points
 
 _OBJECTS = ("crowd", "small boxes", "large crowd")
 
@@ -302,6 +302,23 @@ def _idea_behind(kept: list[int], right: list[int], boxes: dict[str, np.ndarray]
     if set(kept) < set(right):
         return "Only boxes that overlap a kept one by more than the threshold go; some went that do not."
     return "Best first: keep it, remove what overlaps it too much, go on with the best of those that are left."
+
+
+def picture(answer):
+    """Show which candidates were kept; their order and the speed show in no picture."""
+    from yolotrt_lab.figures.verdicts import kept_boxes
+
+    kept, boxes = _kept(answer), {name: answer.inputs[name] for name in ("xyxy", "scores", "class_ids")}
+    right = greedy(**boxes)
+    extra, lost = len(set(kept) - set(right)), len(set(right) - set(kept))
+    if not extra + lost:
+        return None
+    return Drawing(
+        kept_boxes(boxes["xyxy"], expected=right, seen=kept),
+        caption=f"The boxes of “{answer.case.name}”: which should stay, and which stayed.",
+        alt=f"Boxes to keep: {len(right)}. The answer keeps {len(kept)}; of these, {extra} should go, and {lost} that "
+        "should stay are gone.",
+    )
 
 
 @points(1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from yolotrt_lab.grading import Exercise, Mismatch, expect_close, points
+from yolotrt_lab.grading import Drawing, Exercise, Mismatch, expect_close, points
 
 _KEYS = ("flops", "bytes", "intensity", "attainable_gflops", "bound", "least_ms")
 
@@ -98,6 +98,24 @@ def _derived(flops: float, nbytes: float, peak_gflops: float, bandwidth_gb_s: fl
 
 def _first(ideas: Mapping[str, float], seen: float) -> str:
     return next((idea for idea, value in ideas.items() if np.isclose(seen, value, rtol=1e-9)), "")
+
+
+def picture(answer):
+    """Show the layer under the roofline: where it belongs, and where the answer puts it."""
+    from yolotrt_lab.figures.verdicts import roofline_points
+
+    layer, peak, bandwidth = (answer.inputs[name] for name in ("layer", "peak_gflops", "bandwidth_gb_s"))
+    right = _reference(layer, peak, bandwidth)
+    expected = right["intensity"], right["attainable_gflops"]
+    seen = answer.item("intensity").number(), answer.item("attainable_gflops").number()
+    if min(seen) <= 0 or max(seen) > 1e12 or np.allclose(seen, expected, rtol=1e-6):
+        return None
+    return Drawing(
+        roofline_points(peak, bandwidth, expected=expected, seen=seen),
+        caption=f"The layer of “{answer.case.name}” under the machine's roofline. Dotted: its ridge.",
+        alt=f"The layer has {expected[0]:.4g} operations per byte and can reach {expected[1]:.4g} GFLOP/s. The answer "
+        f"says {seen[0]:.4g} and {seen[1]:.4g}.",
+    )
 
 
 @points(1)
