@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.files import read_json
 from yolotrt_lab.grading.codec import Unsupported, decode
 from yolotrt_lab.grading.exercise import Case
 from yolotrt_lab.grading.expectations import Mismatch, shown
+from yolotrt_lab.grading.untrusted_models import require_harmless_model
+from yolotrt_lab.grading.untrusted_records import load_record
 from yolotrt_lab.types import Array
 
 __all__ = ["Answer", "Value"]
@@ -47,7 +48,7 @@ class Value:
         if isinstance(value, (list, tuple, int, float, np.generic)):
             try:
                 value = np.asarray(value)
-            except ValueError:
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 raise self._mismatch(wanted) from None
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
             raise self._mismatch(wanted)
@@ -67,9 +68,13 @@ class Value:
             value = value.reshape(()).item()
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
             raise self._mismatch("a number")
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
             raise self._mismatch("a finite number")
-        return float(value)
+        return number
 
     def integer(self) -> int:
         """Return a whole number."""
@@ -113,11 +118,18 @@ class Value:
         return dict(self.output)
 
     def file(self, *, suffix: str = "") -> Path:
-        """Return the recorded copy of a file whose path was returned."""
+        """Return the recorded copy of a file whose path was returned; a model only if it may be opened."""
         value = self.output
         if not isinstance(value, Path) or (suffix and value.suffix.lower() != suffix):
-            seen = f"the path of no file: {value}" if isinstance(value, str) else None
+            seen = f"the path of no file: {value[:200]}" if isinstance(value, str) else None
             raise self._mismatch(f"the Path of a {suffix or 'regular'} file that exists", seen)
+        if value.suffix.lower() == ".onnx":
+            try:
+                require_harmless_model(value)
+            except InputError as error:
+                raise self._mismatch(f"an ONNX model: {error.expected}", str(error.got)) from None
+            except OSError:
+                raise self._mismatch("a model that can be read") from None
         return value
 
     def item(self, key: str | int) -> Value:
@@ -173,8 +185,8 @@ class Answer(Value):
         self._require_return()
         try:
             return decode(self._record.get("output"), self._folder)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise Mismatch(expected="a readable record of the result", seen=f"a damaged one ({error})") from None
+        except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+            raise Mismatch(expected="a readable record of the result", seen=f"a damaged one ({error})"[:300]) from None
 
     def error(self) -> tuple[str, str] | None:
         """Return (type name, message) of the exception that the answer raised, or None; for tests of errors."""
@@ -206,14 +218,12 @@ class Answer(Value):
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "record.json"
-    if not path.is_file() or path.is_symlink():
-        return {"status": "missing"}
     try:
-        content = read_json(path)
-    except InputError:
+        return load_record(folder / "record.json")
+    except FileNotFoundError:
+        return {"status": "missing"}
+    except (OSError, ValueError):
         return {"status": "damaged"}
-    return content if isinstance(content, dict) else {"status": "damaged"}
 
 
 def _hint_for(content: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from yolotrt_lab.grading.untrusted_records import load_array, load_bytes
 from yolotrt_lab.types import Detections
 
 __all__ = ["Unsupported", "decode", "encode"]
@@ -155,10 +156,10 @@ def decode(value: Any, folder: Path) -> Any:
     if kind == "float":
         return float(value["text"])
     if kind in ("array", "scalar"):
-        array = np.load(_inside(folder, value["file"]), allow_pickle=False)
+        array = load_array(_inside(folder, value["file"]))
         return array[()] if kind == "scalar" else array
     if kind == "bytes":
-        return _inside(folder, value["file"]).read_bytes()
+        return load_bytes(_inside(folder, value["file"]))
     if kind == "file":
         return _inside(folder, value["file"]) if value["file"] else Unsupported(f"path of no file ({value['name']})")
     if kind == "unsupported":

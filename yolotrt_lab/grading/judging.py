@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolotrt_lab.errors import InputError, LabError
-from yolotrt_lab.files import read_json, write_json
+from yolotrt_lab.errors import LabError
+from yolotrt_lab.files import write_json
 from yolotrt_lab.grading.pictures import with_picture
 from yolotrt_lab.grading.pytest_plugin import JudgePlugin
 from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
 from yolotrt_lab.grading.seeds import HIDDEN_SEED_VARIABLE, hidden_seed_from_environment
 from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
+from yolotrt_lab.grading.untrusted_records import load_record
 
 __all__ = ["HIDDEN_SEED_VARIABLE", "hidden_seed_from_environment", "judge", "main"]
 
@@ -85,10 +86,10 @@ def _early_state(recorded: Path, loaded: LoadedExercise) -> State | None:
     """Return the state of an exercise that there is nothing to judge about."""
     first = recorded / loaded.exercise.id / loaded.exercise.all_cases(with_hidden=False)[0].key / "record.json"
     try:
-        status = read_json(first)["status"]
-    except (InputError, KeyError, TypeError):
+        status = load_record(first).get("status")
+    except (OSError, ValueError):
         return State.MISSING
-    return {"missing": State.MISSING, "unfinished": State.UNFINISHED}.get(status)
+    return {"missing": State.MISSING, "unfinished": State.UNFINISHED}.get(str(status))
 
 
 def _judged(loaded: LoadedExercise, plugin: JudgePlugin) -> ExerciseResult:
