@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,11 +70,11 @@ class Execution:
 class Store(Protocol):
     """Keeps folders by the key of the job that they came from."""
 
-    def get(self, key: str) -> Path | None:
-        """Return the folder that is kept under a key, or None."""
+    def get(self, key: str) -> AbstractContextManager[Path | None]:
+        """Give the folder that is kept under a key, or None."""
 
-    def put(self, key: str, folder: Path) -> Path:
-        """Keep a folder under a key, and return where it is now; the folder given may be gone."""
+    def put(self, key: str, folder: Path) -> None:
+        """Keep a folder under a key; the folder given may be gone then."""
 
 
 def recorded_in(folder: Path) -> Path:

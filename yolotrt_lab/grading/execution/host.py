@@ -1,0 +1,216 @@
+"""One kernel and the place it runs in: a sandbox, or for those who ask for it a plain process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import psutil
+
+from yolotrt_lab.grading.execution.job import ExecutionJob
+from yolotrt_lab.grading.execution.materials import Materials
+from yolotrt_lab.grading.notebook import RECORD_VARIABLE, WORKSPACE_VARIABLE
+from yolotrt_lab.grading.sandbox.policy import SandboxPolicy, slot_uid
+from yolotrt_lab.grading.sandbox.process import SandboxedProcess
+from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE, write_case_seeds
+
+__all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
+
+_ENTRY = ("-c", "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel import kernelapp; kernelapp.launch_new_instance()", "-f")
+_SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
+_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
+# The same everywhere, so that the same submission gives the same result.
+_FIXED = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "IPY_TEST_SIMPLE_PROMPT": "1"}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a kernel has used: processor seconds, and the most memory in bytes."""
+
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+
+
+class KernelHost(Protocol):
+    """A kernel that was started; leaving the context ends it and all that it started, and fills the results' folder."""
+
+    connection: Mapping[str, Any]
+
+    def alive(self) -> bool:
+        """Whether the kernel's process still runs."""
+
+    def killed(self) -> str:
+        """Return which limit ended it: "memory", "processes", "disk", "cpu" or "wall"; "" if none."""
+
+    def kill(self) -> None:
+        """End the kernel and all that it started."""
+
+    def spent(self) -> Spent:
+        """Return what it has used."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class SandboxedHost:
+    """A kernel in a sandbox.
+
+    Args:
+        job: What runs.
+        folder: An empty folder; `results` in it holds the records afterwards.
+        materials: What is there to read.
+        slot: The worker's number on this machine.
+        wall_s: How long it may live.
+        warm: Starts processes that have their imports done, if there is one.
+
+    Raises:
+        SandboxError: The sandbox does not start.
+    """
+
+    def __init__(
+        self, job: ExecutionJob, folder: Path, materials: Materials, *, slot: int, wall_s: float, warm: Any = None
+    ) -> None:
+        info = _connection("/channels/k")
+        writable = []
+        for name in ("work", "results", "channels"):
+            (folder / name).mkdir()
+            writable.append((folder / name, f"/{name}"))
+        for name, content in job.models.items():
+            (folder / "work" / name).write_bytes(content)
+        policy = SandboxPolicy(
+            readonly=((materials.suite, "/suite"), (materials.workspace, "/workspace")),
+            writable=tuple(writable),
+            files={"/run/seeds.json": json.dumps(_plain(job.seeds)).encode(), "/run/kernel.json": json.dumps(info).encode()},
+            environment={
+                **_FIXED,
+                RECORD_VARIABLE: "/results",
+                WORKSPACE_VARIABLE: "/workspace",
+                _SUITE_VARIABLE: "/suite",
+                CASE_SEEDS_VARIABLE: "/run/seeds.json",
+            },
+            limits=dataclasses.replace(job.limits, wall_s=wall_s),
+            uid=slot_uid(slot),
+            work="/work",
+        )
+        command = [sys.executable, *_ENTRY, "/run/kernel.json"]
+        self._process = SandboxedProcess.start(command, policy)
+        self.connection: Mapping[str, Any] = {**info, "ip": str(self._process.folder("/channels") / "k")}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.close()
+
+    def alive(self) -> bool:
+        """Whether the kernel's process still runs."""
+        return self._process.poll() is None
+
+    def killed(self) -> str:
+        """Return which limit ended it, "" if none."""
+        return self._process.killed
+
+    def kill(self) -> None:
+        """End everything in the sandbox."""
+        self._process.kill()
+
+    def spent(self) -> Spent:
+        """Return what it has used."""
+        usage = self._process.usage()
+        return Spent(usage.cpu_s, usage.memory_bytes)
+
+
+class PlainHost:
+    """A kernel in a plain process, which can do whatever its user can; arguments as for `SandboxedHost`."""
+
+    def __init__(self, job: ExecutionJob, folder: Path, materials: Materials) -> None:
+        for name in ("work", "results"):
+            (folder / name).mkdir()
+        for name, content in job.models.items():
+            (folder / "work" / name).write_bytes(content)
+        write_case_seeds(folder / "seeds.json", job.seeds)
+        self.connection: Mapping[str, Any] = _connection(str(folder / "k"))
+        (folder / "kernel.json").write_text(json.dumps(self.connection))
+        environment = {name: value for name, value in os.environ.items() if name != HIDDEN_SEED_VARIABLE} | {
+            **_FIXED,
+            "IPYTHONDIR": str(folder / ".ipython"),
+            "OMP_NUM_THREADS": str(job.limits.cores),
+            RECORD_VARIABLE: str(folder / "results"),
+            WORKSPACE_VARIABLE: str(materials.workspace),
+            _SUITE_VARIABLE: str(materials.suite),
+            CASE_SEEDS_VARIABLE: str(folder / "seeds.json"),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, *_ENTRY, str(folder / "kernel.json")],
+            env=environment,
+            cwd=folder / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._spent = Spent()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def alive(self) -> bool:
+        """Whether the kernel's process still runs."""
+        return self._process.poll() is None
+
+    def killed(self) -> str:
+        """Return "": there are no limits here."""
+        return ""
+
+    def kill(self) -> None:
+        """End the kernel and its process group."""
+        self.spent()
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        self._process.wait()
+
+    def spent(self) -> Spent:
+        """Return what it has used, as long as that can be seen."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            times = process.cpu_times()
+            self._spent = Spent(times.user + times.system, process.memory_info().rss)
+        return self._spent
+
+
+def _connection(sockets: str) -> dict[str, Any]:
+    """Return the content of a connection file: sockets in a folder of ours where names may be so long, else TCP."""
+    info: dict[str, Any] = {"key": secrets.token_hex(32), "signature_scheme": "hmac-sha256", "kernel_name": "python3"}
+    if len(os.fsencode(sockets)) <= _LONGEST_SOCKET and hasattr(socket, "AF_UNIX"):
+        ports = {f"{name}_port": number for number, name in enumerate(_CHANNELS, 1)}
+        return {**info, "transport": "ipc", "ip": sockets, **ports}
+    return {**info, "transport": "tcp", "ip": "127.0.0.1", **_free_ports()}
+
+
+def _free_ports() -> dict[str, int]:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in _CHANNELS]
+        return {f"{name}_port": held.getsockname()[1] for name, held in zip(_CHANNELS, taken, strict=True)}
+
+
+def _plain(seeds: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    return {name: dict(cases) for name, cases in seeds.items()}
