@@ -26,8 +26,8 @@ if PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
 c.CourseDirectory.course_id = "yolotrt"
 
 # Where labs, submissions and feedback change hands. As it comes, a folder of this clone that git ignores: enough for
-# one machine. For a class on JupyterHub set YOLOTRT_EXCHANGE, or write here, the folder that all accounts share:
-# /srv/nbgrader/exchange, made with `install -d -m 777 /srv/nbgrader/exchange`.
+# one machine. For a class on JupyterHub the hub sets YOLOTRT_EXCHANGE to the folder that all accounts share, and makes
+# it: course/jupyter/jupyterhub_config.py.
 SHARED_EXCHANGE = os.environ.get("YOLOTRT_EXCHANGE", "")
 
 # Time zone of times that nbgrader shows and stamps.
@@ -66,11 +66,13 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedb
 
 if SHARED_EXCHANGE:
     c.Exchange.root = SHARED_EXCHANGE
+    # Several accounts: on the machine's ports, everybody could listen to the kernels that validate somebody's notebook.
+    c.KernelManager.transport = "ipc"
 elif IS_COURSE:
     # nbgrader wants the exchange to be there. On one machine it is simply made.
     local_exchange = ROOT / "course" / "exchange"
     local_exchange.mkdir(parents=True, exist_ok=True)
-    local_exchange.chmod(0o777)
+    local_exchange.chmod(0o1777)
     c.Exchange.root = str(local_exchange)
     c.Exchange.cache = str(local_exchange / ".cache")
 if IS_COURSE:
@@ -100,6 +102,7 @@ c.ExchangeFactory.release_assignment = f"{OURS}.release_assignment.ReleaseAssign
 
 # --- From submission to grade -----------------------------------------------------------------------------------------
 
+c.ExchangeFactory.submit = f"{OURS}.submit_assignment.SubmitAssignment"
 c.ExchangeFactory.collect = f"{OURS}.collect_submissions.CollectSubmissions"
 # A model that lies beside the solution must not take the place of the student's.
 c.Autograde.exclude_overwriting = {"lab2_dataset_training": ["station_b.onnx"]}

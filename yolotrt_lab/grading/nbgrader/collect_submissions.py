@@ -51,7 +51,11 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
                 raise ValueError("no time in the name")
         except (ExchangeError, ValueError, OverflowError, TypeError) as error:
             self._refuse(path, f"its name is not of the form student+lab+time ({error})")
-            return {"username": "", "filename": Path(path).name, "timestamp": dt.datetime.min}
+            return _nobodys(path)
+        reason = self._not_the_students(Path(path), record["username"])
+        if reason:  # it must not stand in the way of the student's own, which may be older
+            self._refuse(path, reason)
+            return _nobodys(path)
         record["folder"] = Path(path)
         record["stated"] = record["timestamp"]
         record["timestamp"], record["findings"] = self._arrival(Path(path), record["stated"])
@@ -83,14 +87,6 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
 
     def _collect(self, record: dict[str, Any]) -> None:
         student, lab = record["username"], self.coursedir.assignment_id
-        if student != Path(student).name or student.startswith("."):
-            self._refuse(str(record["folder"]), "its student's name is no name")  # "..", a path
-            return
-        owner = self._foreign_owner(record["folder"], student)
-        if owner:
-            reason = f"it is in the name of {student} but belongs to the account {owner}"
-            self._refuse(str(record["folder"]), f"{reason} (c.ExchangeCollect.check_owner = False would allow that)")
-            return
         target = Path(self.coursedir.format_path(self.coursedir.submitted_directory, student, lab))
         kept = PrivateFolder(Path(self.coursedir.root)).student(lab, student)
         if target.is_dir() and not self._replaces(target, record["timestamp"]):
@@ -125,6 +121,19 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
             return True
         return bool(self.before_duedate and before != moment)
 
+    def _not_the_students(self, folder: Path, student: str) -> str:
+        """Return why a folder is no submission of the student it names; "" if it is one."""
+        if student != Path(student).name or student.startswith("."):
+            return "its student's name is no name"  # "..", a path
+        try:
+            owner = self._foreign_owner(folder, student)
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+        if not owner:
+            return ""
+        reason = f"it is in the name of {student} but belongs to the account {owner}"
+        return f"{reason} (c.ExchangeCollect.check_owner = False would allow that)"
+
     def _foreign_owner(self, folder: Path, student: str) -> str:
         """Return the account a folder belongs to, if it is neither the student's nor the instructor's."""
         if not self.check_owner:
@@ -141,6 +150,11 @@ class CollectSubmissions(ExchangeCollect):  # type: ignore[misc]
     def _refuse(self, path: str, reason: str) -> None:
         self.refused.append(f"{Path(path).name}: {reason}")
         self.log.error("Not collected: %s: %s", path, reason)
+
+
+def _nobodys(path: str) -> dict[str, Any]:
+    """Return nbgrader's record of a folder that is passed over."""
+    return {"username": "", "filename": Path(path).name, "timestamp": dt.datetime.min}
 
 
 def _owner_of(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +21,22 @@ class ReleaseAssignment(ExchangeReleaseAssignment):  # type: ignore[misc]
 
     Where one person is student and instructor, `labs/` holds the student's answers, and nbgrader would hand them out.
     """
+
+    def init_dest(self) -> None:
+        """Make the exchange's folders. Called by nbgrader's start.
+
+        Everybody may write into the exchange and its inbound folder. The sticky bit lets nobody move away, and
+        replace, the course or a submission of somebody else; nbgrader does not set it.
+        """
+        super().init_dest()
+        for folder in (Path(self.root), Path(self.inbound_path)):
+            state = folder.stat()
+            if not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or state.st_mode & stat.S_ISVTX:
+                continue
+            if state.st_uid == os.getuid():
+                folder.chmod(stat.S_IMODE(state.st_mode) | stat.S_ISVTX)
+            else:
+                self.log.warning("Students can replace what is in %s. To prevent it: sudo chmod +t %s", folder, folder)
 
     def copy_files(self) -> None:
         """Copy the release. Called by nbgrader's start."""

@@ -99,16 +99,18 @@ def unfit_files(folder: Path, limits: Limits) -> list[tuple[Path, Finding]]:
 def copy_folder(source: Path, target: Path, limits: Limits) -> list[Finding]:
     """Copy what a submission may hold to a new folder, and return what was left out.
 
+    Files of other accounts are left out: a second name for somebody else's file would copy what its giver cannot read.
+
     Raises:
         InputError: The source is a link or no folder.
     """
     if source.is_symlink() or not source.is_dir():
         raise InputError(f"{source.name} is no submission.", expected="a folder", got="a link or file")
     target.mkdir(parents=True)
-    findings = []
+    owner, findings = source.lstat().st_uid, []
     for entry in _entries(source, limits):
         place = target / entry.path.relative_to(source)
-        problem = entry.problem or _copy(entry, place, limits.file_bytes)
+        problem = entry.problem or _copy(entry, place, limits.file_bytes, owner=owner)
         if problem:
             findings.append(_unfit(entry.path.relative_to(source), problem))
     return findings
@@ -174,12 +176,15 @@ def _kind_of(mode: int) -> str:
     return next((name for test, name in kinds if test(mode)), "a device")
 
 
-def _copy(entry: _Entry, place: Path, max_bytes: int) -> str:
+def _copy(entry: _Entry, place: Path, max_bytes: int, *, owner: int) -> str:
     """Copy one file; return why not, if not. The file may change under our hands, so everything is asked again."""
     try:
         source, _ = _open_regular(entry.name, folder_handle=entry.folder_handle)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+    if os.fstat(source.fileno()).st_uid != owner:
+        source.close()
+        return "belongs to another account"
     place.parent.mkdir(parents=True, exist_ok=True)
     left = max_bytes
     with source, place.open("wb") as copy:
@@ -191,7 +196,9 @@ def _copy(entry: _Entry, place: Path, max_bytes: int) -> str:
 
 def _unfit(name: Path, problem: str) -> Finding:
     shown = "/".join(_printable(name.parts))
-    return Finding("unfit file", f"`{shown}` {problem}, and was left out.", suspicious="link" in problem)
+    return Finding(
+        "unfit file", f"`{shown}` {problem}, and was left out.", suspicious="link" in problem or "account" in problem
+    )
 
 
 def _printable(parts: Sequence[str]) -> list[str]:

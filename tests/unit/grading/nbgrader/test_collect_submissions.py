@@ -167,6 +167,33 @@ class TestRefusals:
         assert "in the name of ada but belongs to the account eve" in result.refused[0]
         assert not submitted().exists()
 
+    def test_a_newer_one_in_somebodys_name_does_not_hide_the_real_one(self, submit, collect, submitted, monkeypatch):
+        module = "yolotrt_lab.grading.nbgrader.collect_submissions"
+        real = submit("ada", now() - dt.timedelta(seconds=60), notebook={"cells": [], "real": 1})
+        submit("ada", notebook={"cells": [], "forged": 1})
+        owners = {real.name: 4712}
+        monkeypatch.setattr(f"{module}._owner_of", lambda path: owners.get(path.name, 4711 if "+" in path.name else 1))
+        names = {4711: SimpleNamespace(pw_name="eve"), 4712: SimpleNamespace(pw_name="ada")}
+        monkeypatch.setattr(f"{module}.pwd.getpwuid", names.__getitem__)
+        result = collect()
+        assert result.collected == ("ada",)
+        assert len(result.refused) == 1
+        assert "real" in (submitted() / "lab0_sample.ipynb").read_text()
+
+    def test_files_of_another_account(self, submit, collect, submitted, monkeypatch):
+        folder = submit("ada")
+        (folder / "hers.txt").write_text("read by the collector only")
+        inode, fstat = (folder / "hers.txt").stat().st_ino, os.fstat
+
+        def foreign(handle):
+            state = fstat(handle)
+            return state if state.st_ino != inode else os.stat_result((*state[:4], state.st_uid + 1, *state[5:10]))
+
+        monkeypatch.setattr(os, "fstat", foreign)
+        collect()
+        assert (submitted() / "lab0_sample.ipynb").is_file()
+        assert not (submitted() / "hers.txt").exists()
+
     def test_accounts_may_be_left_out_of_account(self, submit, collect, root, given_away):
         with (root / "nbgrader_config.py").open("a") as stream:
             stream.write("\nc.ExchangeCollect.check_owner = False\n")
