@@ -1,24 +1,23 @@
 """What came of running a submission, as values and as a folder.
 
-The folder holds `run.json`, `outputs.json` and `recorded/<exercise>/<case>/…`, which are the same for equal jobs where the
-answers are deterministic, and `usage.json`, which is not.
+The folder holds `run.json`, `outputs.json` and `recorded/<exercise>/<case>/…`, which are the same for equal jobs where
+the answers are deterministic, and `usage.json`, which is not.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import write_json
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.untrusted_files import read_regular
 
-__all__ = ["Execution", "Store", "Usage", "read_execution", "recorded_in", "write_execution"]
+__all__ = ["Execution", "Usage", "read_execution", "recorded_in", "write_execution"]
 
 _MAX_BYTES = 200_000_000
 
@@ -67,16 +66,6 @@ class Execution:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-class Store(Protocol):
-    """Keeps folders by the key of the job that they came from."""
-
-    def get(self, key: str) -> AbstractContextManager[Path | None]:
-        """Give the folder that is kept under a key, or None."""
-
-    def put(self, key: str, folder: Path) -> None:
-        """Keep a folder under a key; the folder given may be gone then."""
-
-
 def recorded_in(folder: Path) -> Path:
     """Return the folder of the records within an artifact's folder."""
     return folder / "recorded"
@@ -122,7 +111,9 @@ def read_execution(folder: Path) -> Execution:
             seconds={str(name): float(value) for name, value in usage["seconds"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder.name} holds a damaged execution.", expected="what execute() wrote", got=error) from None
+        raise InputError(
+            f"{folder.name} holds a damaged execution.", expected="what execute() wrote", got=error
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,7 +27,11 @@ from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE,
 
 __all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
 
-_ENTRY = ("-c", "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel import kernelapp; kernelapp.launch_new_instance()", "-f")
+_ENTRY = (
+    "-c",
+    "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel import kernelapp; kernelapp.launch_new_instance()",
+    "-f",
+)
 _SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
@@ -93,7 +97,10 @@ class SandboxedHost:
         policy = SandboxPolicy(
             readonly=((materials.suite, "/suite"), (materials.workspace, "/workspace")),
             writable=tuple(writable),
-            files={"/run/seeds.json": json.dumps(_plain(job.seeds)).encode(), "/run/kernel.json": json.dumps(info).encode()},
+            files={
+                "/run/seeds.json": json.dumps(_plain(job.seeds)).encode(),
+                "/run/kernel.json": json.dumps(info).encode(),
+            },
             environment={
                 **_FIXED,
                 RECORD_VARIABLE: "/results",

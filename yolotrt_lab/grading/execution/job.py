@@ -1,4 +1,4 @@
-"""What it takes to run a submission: plain values, the same for equal answers, with nothing of who gave them or when."""
+"""What it takes to run a submission: plain values, equal for equal answers, with nothing of who gave them or when."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def execute(
 ) -> Execution:
     """Run a submission, and write what came of it to a folder.
 
-    An answer that hangs beyond interrupting, or ends the kernel, costs its own exercise only: the kernel is started again
-    and the run repeated without it. Trouble before any answer has run is not the student's: the run is tried again, and
+    An answer that hangs beyond interrupting, or ends the kernel, costs its own exercise only: the kernel is started
+    again and the run repeated without it. Trouble before any answer has run is not the student's: the run is tried again, and
     then the execution says so.
 
     Args:
@@ -157,7 +157,7 @@ class _Run:
                 self._add_usage(host, time.monotonic() - started)
             self.findings += take_records(folder / "results", self.recorded, checked, self.job.limits)
         for cell in failed:
-            # A check that raised before it recorded anything says nothing about the answer: that is left to the scoring.
+            # A check that raised before it recorded anything says nothing about the answer: the scoring says so.
             if cell.id not in self.ended and self._is_recorded(cell):
                 self.ended[cell.id] = "raised"
             if cell.id in self.ended:

@@ -1,7 +1,7 @@
 """One side of a ZeroMQ connection, for talking to a peer that is not to be trusted.
 
 libzmq keeps the parts of a message in memory until the last one has come, whatever their number; the grader's memory
-would be the student's to fill. This reads frame by frame, counts, and lets go of what is beyond the limit while it comes.
+would be the student's to fill. This reads frame by frame, counts, and drops what is beyond the limit while it comes.
 
 ZMTP 3.0 with the NULL mechanism: https://rfc.zeromq.org/spec/23/
 """

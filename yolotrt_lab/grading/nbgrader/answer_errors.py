@@ -49,7 +49,8 @@ def _note_on(cell: NotebookNode, ended: str) -> str:
     if ended == "hung":
         return "The answer cell did not come to its end in time. Is there a loop outside of the function?"
     if ended == "died":
-        return "The answer cell ended the kernel."
+        limits = [output.evalue for output in cell.outputs if output.get("ename") == "LimitExceeded"]
+        return f"The answer cell {str(limits[-1])[:200]}." if limits else "The answer cell ended the kernel."
     problem = _syntax_error(cell.source)
     if problem:
         return problem

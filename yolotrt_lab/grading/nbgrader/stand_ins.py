@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import read_json, write_json
-from yolotrt_lab.grading.exercise import Exercise
+from yolotrt_lab.grading.execution.job import ExercisePlan
 
 __all__ = ["has_records", "shortcuts_in", "write_stand_ins"]
 
@@ -37,21 +37,22 @@ def shortcuts_in(folder: Path, exercise_id: str) -> set[str]:
     return found
 
 
-def write_stand_ins(folder: Path, exercise: Exercise, *, reason: str) -> None:
+def write_stand_ins(folder: Path, plan: ExercisePlan, *, reason: str, limit: str = "") -> None:
     """Write a record for each case that has none.
 
     Args:
         folder: The folder of the records.
-        exercise: The exercise.
+        plan: The exercise.
         reason: "hung", "died" or "raised".
+        limit: What the code did beyond the limits of its sandbox, completing "your code …"; "" if it kept them.
     """
-    for case in exercise.all_cases(with_hidden=True):
-        path = folder / exercise.id / case.key / "record.json"
+    for case in plan.cases:
+        path = folder / plan.id / case / "record.json"
         if path.is_file() and not path.is_symlink():
             continue
         if reason == "hung":
-            content: dict[str, object] = {"status": "timeout", "seconds": exercise.seconds}
+            content: dict[str, object] = {"status": "timeout", "seconds": plan.seconds}
         else:
-            kind, message = _MESSAGES[reason]
-            content = {"status": "raised", "type": kind, "message": message, "where": None, "of": exercise.answer}
+            kind, message = ("LimitExceeded", f"your code {limit}") if limit else _MESSAGES[reason]
+            content = {"status": "raised", "type": kind, "message": message, "where": None, "of": plan.answer}
         write_json(path, content)
