@@ -54,18 +54,34 @@ class Store:
         """Whether there is an entry, without looking into it."""
         return (self._place(key) / _MANIFEST).is_file()
 
-    def get(self, key: str) -> Path | None:
-        """Return the folder of a result, for reading, or None if there is none that is whole.
+    @contextlib.contextmanager
+    def get(self, key: str) -> Iterator[Path | None]:
+        """Give the folder of a result for reading, or None if there is none that is whole.
 
-        No process removes it until this store was asked for many others since, or is closed.
+        While the block lasts, no process removes the entry.
 
         Args:
             key: 64 hexadecimal digits.
 
         Example:
             >>> import tempfile; store = Store(Path(tempfile.mkdtemp()))
-            >>> store.get("0" * 64) is None
-            True
+            >>> with store.get("0" * 64) as folder:
+            ...     print(folder)
+            None
+        """
+        folder = self.find(key)
+        try:
+            yield folder
+        finally:
+            self._release(key)
+
+    def find(self, key: str) -> Path | None:
+        """Return the folder of a result, or None if there is none that is whole.
+
+        No process removes it until this store was asked for many others since, or is closed.
+
+        Args:
+            key: 64 hexadecimal digits.
         """
         place = self._place(key)
         held = _lock(place, fcntl.LOCK_SH)
@@ -94,8 +110,8 @@ class Store:
         if handle is not None:
             os.close(handle)
 
-    def put(self, key: str, folder: Path) -> Path:
-        """Keep a folder of regular files as the result of a key, and return where it is; the one given is used up.
+    def put(self, key: str, folder: Path) -> None:
+        """Keep a folder of regular files as the result of a key; the folder itself is used up.
 
         If the entry is there already, it stays: the same content gives the same result.
 
@@ -128,7 +144,6 @@ class Store:
         self._puts += 1
         if self._puts % _PUTS_BETWEEN_TRIMS == 0:
             self.trim()
-        return place / _CONTENT
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

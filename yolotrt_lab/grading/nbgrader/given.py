@@ -1,4 +1,4 @@
-"""What a batch has computed before nbgrader's steps run: they take it from nbconvert's resources instead of computing."""
+"""What a batch has computed before nbgrader's steps run: they take it from nbconvert's resources."""
 
 from __future__ import annotations
 

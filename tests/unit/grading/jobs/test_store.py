@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import subprocess
@@ -26,7 +27,7 @@ def result(tmp_path, text="two\n", name="result"):
 
 
 def text_of(store, key=KEY):
-    folder = store.get(key)
+    folder = store.find(key)
     return None if folder is None else (folder / "recorded" / "lab0.double" / "x.npy").read_text()
 
 
@@ -42,9 +43,9 @@ def test_what_is_put_in_comes_out(store, tmp_path):
 
 def test_an_empty_result_is_a_result(store, tmp_path):
     (tmp_path / "nothing").mkdir()
-    folder = store.put(KEY, tmp_path / "nothing")
-    assert store.get(KEY) == folder
-    assert list(folder.iterdir()) == []
+    store.put(KEY, tmp_path / "nothing")
+    with store.get(KEY) as folder:
+        assert list(folder.iterdir()) == []
 
 
 def test_the_first_stays(store, tmp_path):
@@ -114,10 +115,11 @@ def test_nothing_goes_that_is_being_read(store, tmp_path):
     store.put(KEY, result(tmp_path))
     store.max_bytes = 0
     reader = Store(store.folder)
-    folder = reader.get(KEY)
-    assert store.trim() == 0
-    store.drop(KEY)
-    assert (folder / "run.json").is_file()
+    for reading in (reader.get(KEY), contextlib.nullcontext(reader.find(KEY))):
+        with reading as folder:
+            assert store.trim() == 0
+            store.drop(KEY)
+            assert (folder / "run.json").is_file()
     reader.close()
     assert store.trim() == 1
     assert text_of(store) is None
@@ -166,7 +168,7 @@ store, chance = Store(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
 seen = 0
 for _ in range(60):
     key = chance.choice("0123") * 64
-    folder = store.get(key)
+    folder = store.find(key)
     if folder is not None:
         assert (folder / "text").read_text() == key * 100
         seen += 1
