@@ -69,11 +69,12 @@ class Store:
             ...     print(folder)
             None
         """
-        folder = self.find(key)
+        held = self._open(key)
         try:
-            yield folder
+            yield None if held is None else self._place(key) / _CONTENT
         finally:
-            self._release(key)
+            if held is not None:
+                os.close(held)
 
     def find(self, key: str) -> Path | None:
         """Return the folder of a result, or None if there is none that is whole.
@@ -83,6 +84,22 @@ class Store:
         Args:
             key: 64 hexadecimal digits.
         """
+        held = self._open(key)
+        if held is None:
+            return None
+        self._release(key)
+        self._leases[key] = held
+        while len(self._leases) > _MOST_LEASES:
+            self._release(next(iter(self._leases)))
+        return self._place(key) / _CONTENT
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        for key in list(self._leases):
+            self._release(key)
+
+    def _open(self, key: str) -> int | None:
+        """Return a lock on an entry that is whole, or None."""
         place = self._place(key)
         held = _lock(place, fcntl.LOCK_SH)
         if held is None:
@@ -94,16 +111,7 @@ class Store:
             return None
         with contextlib.suppress(OSError):
             os.utime(place / _MANIFEST)
-        self._release(key)
-        self._leases[key] = held
-        while len(self._leases) > _MOST_LEASES:
-            self._release(next(iter(self._leases)))
-        return place / _CONTENT
-
-    def close(self) -> None:
-        """Let go of what was read."""
-        for key in list(self._leases):
-            self._release(key)
+        return held
 
     def _release(self, key: str) -> None:
         handle = self._leases.pop(key, None)
