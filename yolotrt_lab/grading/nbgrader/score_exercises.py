@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from yolotrt_lab.errors import LabError
 from yolotrt_lab.grading.display import html_table
 from yolotrt_lab.grading.nbgrader.answer_errors import why_undefined
 from yolotrt_lab.grading.nbgrader.findings import Finding
+from yolotrt_lab.grading.nbgrader.given import given_in
 from yolotrt_lab.grading.nbgrader.instructor_note import add_instructor_note
 from yolotrt_lab.grading.nbgrader.judge_process import judge_in_process
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
@@ -52,7 +54,9 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
         private = PrivateFolder(Path(coursedir_of(self).root))
         marks, run = Marks.read(nb), resources.get(RUN_KEY) or None
         checks = {index: exercise_of(cell.source) for index, cell in enumerate(nb.cells) if is_check(cell)}
-        results = self._results(nb, marks, run, private.hidden_seed(place["assignment"]))
+        given = given_in(resources)
+        judged = None if given is None else given.results
+        results = self._results(nb, marks, run, private.hidden_seed(place["assignment"]), judged)
         unscored: dict[str, str] = {}
         for index, exercise_id in checks.items():
             cell = nb.cells[index]
@@ -66,29 +70,40 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
             ids = [str(marks_of(cell)["grade_id"]) for cell in nb.cells if marks_of(cell).get("grade")]
             unscored |= dict.fromkeys(ids, marks.unreadable)
         resources[UNSCORED_KEY] = unscored
-        findings = [*marks.findings, *_shortcuts(run, results)]
+        findings = [*marks.findings, *_shortcuts(run, results), *(given.findings if given else ())]
         add_instructor_note(nb, findings, unscored)
-        private.student(place["assignment"], place["student"]).write(
-            "grading",
-            {
-                "graded": datetime.now(UTC).isoformat(timespec="seconds"),
-                "unreadable": marks.unreadable,
-                "trouble": unscored,
-                "findings": [finding.to_json() for finding in findings],
-                "answers": marks.answers,
-                "results": {name: result.to_json() for name, result in results.items()},
-            },
-        )
+        record = {
+            "graded": datetime.now(UTC).isoformat(timespec="seconds"),
+            "unreadable": marks.unreadable,
+            "trouble": unscored,
+            "findings": [finding.to_json() for finding in findings],
+            "answers": marks.answers,
+            "results": {name: result.to_json() for name, result in results.items()},
+        }
+        if given is not None:
+            given.record.update(record)
+        else:
+            private.student(place["assignment"], place["student"]).write("grading", record)
         return nb, resources
 
-    def _results(self, nb: NotebookNode, marks: Marks, run: Run | None, seed: int) -> dict[str, ExerciseResult]:
+    def _results(
+        self,
+        nb: NotebookNode,
+        marks: Marks,
+        run: Run | None,
+        seed: int,
+        judged: Mapping[str, ExerciseResult] | None = None,
+    ) -> dict[str, ExerciseResult]:
         """Return a result for every exercise of the notebook, "trouble" where there is no verdict."""
         ids = [name for cell in nb.cells if is_check(cell) and (name := exercise_of(cell.source))]
         reason = marks.unreadable or (run.trouble if run else "The notebook was not run.")
         if reason or run is None:
             return {name: _trouble(name, reason) for name in ids}
         recorded = [name for name in ids if has_records(run.recorded, name)]
-        results = self._judged(run.recorded, recorded, seed) if recorded else {}
+        if judged is not None:
+            results = {name: _with_reason(judged[name]) for name in recorded if name in judged}
+        else:
+            results = self._judged(run.recorded, recorded, seed) if recorded else {}
         results |= {name: _trouble(name, _why_nothing(nb, name)) for name in ids if name not in results}
         return {name: why_undefined(nb, run.ended, result) for name, result in results.items()}
 
@@ -128,7 +143,7 @@ def _with_reason(result: ExerciseResult) -> ExerciseResult:
     if result.state is not State.TROUBLE:
         return result
     broken = "; ".join(f"{test.name}: {test.trouble}" for test in result.tests if test.trouble)
-    return dataclasses.replace(result, note=f"A test of the suite is broken: {broken or result.note}")
+    return dataclasses.replace(result, note=f"A test of the suite is broken: {broken}") if broken else result
 
 
 def _trouble(exercise_id: str, reason: str) -> ExerciseResult:
