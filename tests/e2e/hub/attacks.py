@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,9 +18,13 @@ _LISTENING = "0A"
 
 def attempts(known):
     """Return what is tried, by name: functions that succeed where something is not protected."""
+    return with_files(known) | between_processes(known) | over_the_network(known)
+
+
+def with_files(known):
     course, exchange, home = (Path(known[name]) for name in ("course", "exchange", "home"))
     submission, lab = exchange / "inbound" / known["submission"], known["lab"]
-    tries = {
+    return {
         "list the submissions": lambda: os.listdir(exchange / "inbound"),
         "read a submission": lambda: (submission / f"{lab}.ipynb").read_bytes(),
         "read a submission's secret": lambda: (submission / "submission_secret.txt").read_bytes(),
@@ -48,7 +51,6 @@ def attempts(known):
         "change nbgrader's configuration": lambda: Path("/etc/jupyter/nbgrader_config.py").open("r+b").close(),
         "list the hub's files": lambda: os.listdir(known["state"]),
     }
-    return tries | between_processes(known) | over_the_network(known)
 
 
 def between_processes(known):
@@ -67,17 +69,18 @@ def between_processes(known):
 def over_the_network(known):
     hub, victim, token = "http://127.0.0.1:8000", known["victim"], os.environ.get("JUPYTERHUB_API_TOKEN", "")
 
-    def ask(method, url, body=None):
+    def ask(method, url, body=None, timeout_s=20):
         headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             if "/login" in answer.url or "/oauth2/" in answer.url:
                 raise PermissionError("sent to the log-in page")
 
     def through_the_port():
         for port in ports(known["victim_uid"]):
-            with contextlib.suppress(http.client.BadStatusLine):  # no server
-                ask("GET", f"http://127.0.0.1:{port}/user/{victim}/api/contents/")
+            with contextlib.suppress(http.client.BadStatusLine, TimeoutError):  # a kernel's, which speaks no HTTP
+                return ask("GET", f"http://127.0.0.1:{port}/user/{victim}/api/contents/", timeout_s=2)
+        raise RuntimeError("no server found")
 
     return {
         "use another's server": lambda: ask("GET", f"{hub}/user/{victim}/api/contents/"),
@@ -157,9 +160,5 @@ def outcome(attempt):
     return "it worked"
 
 
-def main(known, results):
-    Path(results).write_text(json.dumps({name: outcome(attempt) for name, attempt in attempts(known).items()}))
-
-
-if __name__ == "__main__" and len(sys.argv) == 3 and sys.argv[1].startswith("{"):
-    main(json.loads(sys.argv[1]), sys.argv[2])
+def main(tried, results):
+    Path(results).write_text(json.dumps({name: outcome(attempt) for name, attempt in tried.items()}))
