@@ -27,11 +27,8 @@ from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE,
 
 __all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
 
-_ENTRY = (
-    "-c",
-    "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel import kernelapp; kernelapp.launch_new_instance()",
-    "-f",
-)
+_START = "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel.kernelapp import main; main()"
+_ENTRY = ("-c", _START, "-f")
 _SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended

@@ -42,8 +42,8 @@ def execute(
     """Run a submission, and write what came of it to a folder.
 
     An answer that hangs beyond interrupting, or ends the kernel, costs its own exercise only: the kernel is started
-    again and the run repeated without it. Trouble before any answer has run is not the student's: the run is tried again, and
-    then the execution says so.
+    again and the run repeated without it. Trouble before any answer has run is not the student's: the run is tried
+    again, and then the execution says so.
 
     Args:
         job: What to run.

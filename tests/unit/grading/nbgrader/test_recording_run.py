@@ -1,36 +1,41 @@
-"""Trouble that is not the student's: found before any answer ran, tried again, and never a score."""
+"""The step of nbgrader's that has a notebook run: what it hands over, and what it puts into notebook and resources."""
 
-from pathlib import Path
-from types import SimpleNamespace
+import shutil
 
 import pytest
 
+from yolotrt_lab.grading.course import open_course
+from yolotrt_lab.grading.execution import Execution
+from yolotrt_lab.grading.nbgrader.findings import Finding
+from yolotrt_lab.grading.nbgrader.given import GIVEN_KEY, Given
 from yolotrt_lab.grading.nbgrader.marks import Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.grading.nbgrader.record_exercises import RUN_KEY, RecordExercises
 from yolotrt_lab.grading.nbgrader.release import node_from
-from yolotrt_lab.grading.suite import load_exercise
 
 
 @pytest.fixture
-def step(root):
-    step = RecordExercises(skip_cells_with_tag="demonstration")
-    step.coursedir = SimpleNamespace(root=str(root))
+def step(root, sample):
+    step = RecordExercises()
+    step.coursedir = open_course(root).coursedir(lab=sample.LAB)
     return step
 
 
 @pytest.fixture
 def run(step, root, sample):
-    def run(notebook, metadata=None):
+    def run(notebook, metadata=None, **resources):
         place = {"student": "ada", "assignment": sample.LAB, "notebook": sample.LAB}
         notebook = node_from(notebook)
-        _, resources = step.preprocess(notebook, {"nbgrader": place, "metadata": metadata or {}})
+        resources |= {"nbgrader": place, "metadata": metadata or {}}
+        _, resources = step.preprocess(notebook, resources)
         return resources[RUN_KEY], notebook
 
     return run
 
 
 def test_records_of_all_cases_and_no_demonstrations(run, root, sample):
+    first = PrivateFolder(root).student(sample.LAB, "ada").recorded
+    (first / "stale").mkdir(parents=True)
     outcome, notebook = run(
         sample.answered(root, lab0_double="import os\nplace = os.getcwd()\ndef double(x): return 2 * x")
     )
@@ -45,22 +50,10 @@ def test_records_of_all_cases_and_no_demonstrations(run, root, sample):
         "lab0.smallest/public-0/record.json",
     ]
     assert all(not cell.get("outputs") for cell in notebook.cells)
-    assert PrivateFolder(root).student(sample.LAB, "ada").recorded == outcome.recorded
-
-
-def test_old_records_are_gone(run, root, sample):
-    outcome, _ = run(sample.answered(root))
-    (outcome.recorded / "stale").mkdir()
-    outcome, _ = run(sample.answered(root))
-    assert not (outcome.recorded / "stale").exists()
-
-
-def test_the_working_folder_holds_nothing_of_the_course_and_is_gone(run, root, sample):
-    spy = "import os, sys\nopen('left.txt', 'w').close()\nprint(sorted(os.listdir()), os.getcwd(), '' in sys.path)"
-    _, notebook = run(sample.answered(root, lab0_double=spy))
-    (output,) = sample.cell(notebook, "lab0-double").outputs
-    assert output.text.startswith("['left.txt'] /")
-    assert str(root) not in output.text
+    assert first == outcome.recorded
+    assert not (first / "stale").exists()
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == [1, 2, None, None, 3, None]  # checks and demonstrations have none
 
 
 def test_models_that_were_handed_in_are_there_and_links_are_not(run, root, sample, tmp_path):
@@ -73,53 +66,50 @@ def test_models_that_were_handed_in_are_there_and_links_are_not(run, root, sampl
     assert output.text.strip() == "['mine.onnx'] a model"
 
 
-@pytest.mark.parametrize("first", ["import a_module_that_nobody_has", "import os; os._exit(1)"])
-def test_a_lab_whose_own_first_cell_fails(run, root, sample, first):
-    notebook = sample.answered(root)
-    notebook["cells"][1]["source"] = first
-    outcome, _ = run(notebook)
-    assert "The lab's own first cells" in outcome.trouble
-
-
-def test_a_kernel_that_does_not_start_is_tried_again(run, step, root, sample, monkeypatch):
-    calls = []
-
-    def fail(*_):
-        calls.append(1)
-        raise RuntimeError("Kernel didn't respond in 60 seconds")
-
-    monkeypatch.setattr(step, "_run_once", fail)
-    outcome, _ = run(sample.answered(root))
-    assert "didn't respond" in outcome.trouble
-    assert len(calls) == 1 + step.retries
-
-
-def test_an_unreadable_notebook_is_not_run(run, step, root, sample, monkeypatch):
-    monkeypatch.setattr(step, "_run_once", None)
+def test_an_unreadable_notebook_is_not_run(run, root, sample, monkeypatch):
+    monkeypatch.setattr("yolotrt_lab.grading.nbgrader.record_exercises.execute", None)
     notebook = node_from(sample.released(root))
     Marks(unreadable="broken").write(notebook)
     outcome, _ = run(notebook)
     assert not outcome.recorded.exists()
+    assert outcome.execution is None
 
 
-def test_no_more_restarts_than_allowed(run, step, root, sample, monkeypatch):
-    step.kernel_restarts = 0
-    monkeypatch.setattr(step, "_run_once", lambda nb, resources, outcome, *_: outcome.ended.setdefault(3, "died") and 3)
-    outcome, notebook = run(sample.answered(root))
-    checks = [index for index, cell in enumerate(notebook.cells) if cell.source.startswith("check(")]
-    assert outcome.ended == {3: "died", **dict.fromkeys(checks, "died")}
+def test_what_is_known_already_is_not_run_again(run, root, sample, tmp_path, monkeypatch):
+    monkeypatch.setattr("yolotrt_lab.grading.nbgrader.record_exercises.execute", None)
+    text = {"output_type": "stream", "name": "stdout", "text": "hello"}
+    execution = Execution(
+        key="0" * 64,
+        ended={"lab0-smallest": "died"},
+        outputs={"lab0-double": (text,)},
+        findings=(Finding("limit exceeded", "Too much."),),
+        seconds={"lab0-double": 1.0, "lab0-smallest": 1.0},
+    )
+    outcome, notebook = run(sample.answered(root), **{GIVEN_KEY: Given(execution=execution, recorded=tmp_path)})
+    assert outcome.recorded == tmp_path
+    assert sample.cell(notebook, "lab0-double").outputs == [text]
+    assert [notebook.cells[index].id for index in outcome.ended] == ["lab0-smallest"]
+    assert [finding.kind for finding in Marks.read(notebook).findings] == ["limit exceeded"]
 
 
-@pytest.mark.parametrize(("length", "transport"), [(20, "ipc"), (150, "tcp")])
-def test_sockets_are_files_where_their_names_are_short_enough(step, tmp_path, length, transport):
-    step.nb = node_from({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
-    assert step._kernel_manager(Path("/" + "x" * length)).transport == transport
+def test_jobs_are_equal_for_equal_answers_whoever_gave_them(step, root, sample):
+    place = {"assignment": sample.LAB, "notebook": sample.LAB}
+
+    def key(notebook, submission=None):
+        return step.job(node_from(notebook), place, submission)[0].key()
+
+    same = sample.answered(root)
+    first = key(same)
+    assert first == key(sample.answered(root, lab0_written="Other words."))
+    assert first != key(sample.answered(root, lab0_double="def double(x): return 2 * x"))
+    (root / "mine.onnx").write_bytes(b"a model")
+    assert first != key(same, root)
+    shutil.rmtree(PrivateFolder(root).path)
+    assert first != key(same), "another secret"
 
 
-def test_a_check_may_take_as_long_as_its_calls(step, root, sample):
-    notebook = node_from(sample.answered(root))
-    exercise = load_exercise("lab0.double").exercise
-    limit = step._get_timeout(sample.cell(notebook, "lab0-double-check"))
-    assert limit > exercise.seconds * len(exercise.all_cases(with_hidden=True))
-    step.timeout = 7
-    assert step._get_timeout(sample.cell(notebook, "lab0-double")) == 7
+def test_the_secret_of_hidden_tests_is_in_no_job(step, root, sample):
+    place = {"assignment": sample.LAB, "notebook": sample.LAB}
+    job, _ = step.job(node_from(sample.answered(root)), place, None)
+    assert str(PrivateFolder(root).hidden_seed(sample.LAB)) not in repr(job)
+    assert sorted(job.seeds["lab0.double"]) == ["hidden-0", "public-0", "public-1"]

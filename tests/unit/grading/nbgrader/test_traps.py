@@ -50,31 +50,39 @@ def noise_on_stderr(root, sample):
     return sample.answered(root, lab0_double=noise + answer)
 
 
-@submission({DOUBLE: None, SMALLEST: None})
+@submission({DOUBLE: 0.0})
 def a_check_that_returns_a_negative_score(root, sample):
     """[full points]"""
     return sample.answered(root, lab0_double="def check(name):\n    return -5")
 
 
-@submission({DOUBLE: None, SMALLEST: None})
+@submission({DOUBLE: 0.0})
 def a_check_that_returns_nan(root, sample):
     """[full points]"""
     return sample.answered(root, lab0_double='def check(name):\n    return float("nan")')
 
 
-@submission({DOUBLE: None, SMALLEST: None})
+@submission({DOUBLE: 0.0})
 def a_check_that_returns_too_much(root, sample):
     """[an exception, no grade]"""
     return sample.answered(root, lab0_double="def check(name):\n    return 10**9")
 
 
-@submission({DOUBLE: None, SMALLEST: None})
+@submission({DOUBLE: 0.0})
 def a_check_that_says_nothing(root, sample):
     """[full points]"""
     return sample.answered(root, lab0_double="def check(name):\n    pass")
 
 
 @submission({DOUBLE: None, SMALLEST: None})
+def a_kernel_that_evaluates_nothing(root, sample):
+    """Where the answers were not recorded there is nothing to judge: by hand, neither all points nor none."""
+    return sample.answered(
+        root, lab0_double="get_ipython().user_expressions = lambda asked: {}\ndef double(x): return 0"
+    )
+
+
+@submission({DOUBLE: 0.0})
 def a_check_that_raises(root, sample):
     return sample.answered(root, lab0_double='def check(name):\n    raise RuntimeError("no")')
 
@@ -157,7 +165,7 @@ def an_exit(root, sample):
     return sample.answered(root, lab0_double="def double(x):\n    raise SystemExit(0)")
 
 
-@submission({SMALLEST: None})
+@submission({})
 def an_emptied_environment(root, sample):
     answer = "import os\ndef smallest(values):\n    return min(values), values.index(min(values))\nos.environ.clear()"
     return sample.answered(root, lab0_smallest=answer)
@@ -167,7 +175,7 @@ def an_emptied_environment(root, sample):
 def hidden_inputs_told(root, sample):
     """[whatever a cell prints is in the feedback]"""
     spy = "TOLD = []\ndef double(x):\n    TOLD.append(x)\n    print(x)\n    return 2 * x"
-    tell = sample.ANSWERS["lab0-smallest"] + "\nprint(TOLD)\nimport os\nprint(os.environ['YOLOTRT_HIDDEN_SEED'])"
+    tell = sample.ANSWERS["lab0-smallest"] + "\nprint(TOLD)\nimport os\nprint(os.environ)"
     return sample.answered(root, lab0_double=spy, lab0_smallest=tell)
 
 
@@ -186,12 +194,11 @@ def graded(pristine, sample, tmp_path_factory):
     root = tmp_path_factory.mktemp("traps") / "course"
     shutil.copytree(pristine, root)
     with (root / "nbgrader_config.py").open("a") as stream:
-        stream.write("\nc.RecordExercises.timeout = 5\n")
+        stream.write("\nc.RecordExercises.timeout = 5\nc.RecordExercises.check_margin = 1\n")
     for name, (make, _, _) in SUBMISSIONS.items():
         sample.hand_in(root, name, make(root, sample))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("YOLOTRT_GRADING_SUITE", str(root / "suite"))
-        patch.setattr("yolotrt_lab.grading.nbgrader.record_exercises._MARGIN_S", 1)
         course = open_course(root)
         release_lab(course, sample.LAB)
         result = grade_lab(course, sample.LAB)
@@ -243,7 +250,7 @@ def test_the_batch_went_to_its_end(graded):
         ("broken_json", "not a notebook"),
         ("a_helper_in_another_cell", "Only answer cells are graded"),
         ("an_edited_check", "had been edited; it counted as it was released"),
-        ("a_check_that_says_nothing", "could not be graded automatically"),
+        ("a_kernel_that_evaluates_nothing", "could not be graded automatically"),
     ],
 )
 def test_feedback_says_what_happened(graded, sample, name, words):
@@ -267,13 +274,13 @@ def test_they_were_told_to_the_instructor(graded, sample):
     course, _ = graded
     notebook = (course.folder("autograded", sample.LAB, "hidden_inputs_told") / f"{sample.LAB}.ipynb").read_text()
     assert f"-{sample.HIDDEN_MARK}" in notebook
-    assert str(course.private.hidden_seed(sample.LAB)) in notebook
+    assert "YOLOTRT_RECORD" in notebook
+    assert str(course.private.hidden_seed(sample.LAB)) not in notebook, "the kernel never had it"
 
 
 def test_instructors_see_why_there_is_no_score(graded):
-    reasons = dict(graded[1]["a_check_that_says_nothing"].open_parts)
-    assert "Does an answer replace `check`" in reasons[DOUBLE]
-    assert "RuntimeError: no" in dict(graded[1]["a_check_that_raises"].open_parts)[DOUBLE]
+    reasons = dict(graded[1]["a_kernel_that_evaluates_nothing"].open_parts)
+    assert "recorded nothing" in reasons[DOUBLE]
     assert graded[1]["broken_json"].state == "set aside"
 
 
