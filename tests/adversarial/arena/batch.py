@@ -22,6 +22,7 @@ __all__ = ["BYSTANDER", "CLASSMATES", "GradedClass", "Outcome", "grade_class", "
 
 CLASSMATES = ("aaron", "zoe")  # honest, first and last in the class
 BYSTANDER = "noor"  # graded before, by hand, and not in this batch
+_CLASSMATES_CANARY = "classmate-canary-77a4"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +71,8 @@ class GradedClass:
     bystander: list[Any] = field(default_factory=list)
 
 
-def grade_class(
-    folder: Path, lab: TargetLab, adversaries: Iterable[Adversary], *, more_secrets: Mapping[str, str] | None = None
-) -> GradedClass:
-    """Grade a class of these adversaries in an empty folder.
-
-    Args:
-        folder: Becomes the place of the course and of the host's canaries.
-        lab: The lab.
-        adversaries: Those of other labs are passed over.
-        more_secrets: Texts that must not be found in what is kept of a submission, by what they are.
-    """
+def grade_class(folder: Path, lab: TargetLab, adversaries: Iterable[Adversary]) -> GradedClass:
+    """Grade a class of these adversaries in an empty folder; those of other labs are passed over."""
     root = folder / "course"
     root.mkdir(parents=True)
     course = course_of(root, [lab])
@@ -94,7 +86,7 @@ def grade_class(
         )
         with Host(folder, watched=watched) as host:
             _hand_in(graded, [item for item in adversaries if item.lab is lab], released, host)
-            graded.secrets = {**_secrets_of(course, lab, host), **(more_secrets or {})}
+            graded.secrets = _secrets_of(course, lab, host)
             graded.bystander.append(_enter_bystander(course, lab))
             result = grade_lab(course, lab.name)
             pages = make_feedback(course, lab.name, release=False).pages
@@ -118,7 +110,9 @@ def _hand_in(graded: GradedClass, adversaries: Sequence[Adversary], released: di
         graded.works[item.name] = item.hand_in(place, released, {**known, "ME": item.name})
     honest = {item.twin_name: item.twins_notebook(released) for item in adversaries}
     right = Adversary(name="", group="", tries="", lab=lab, twin={}, make=lambda _: None)
-    honest |= {name: right.twins_notebook(released) for name in CLASSMATES}
+    for name in CLASSMATES:
+        honest[name] = right.twins_notebook(released)
+        honest[name]["metadata"]["title"] = _CLASSMATES_CANARY
     for student, notebook in honest.items():
         place = course.folder("submitted", lab.name, student)
         place.mkdir(parents=True)
@@ -130,6 +124,9 @@ def _secrets_of(course: Course, lab: TargetLab, host: Host) -> dict[str, str]:
     return {
         "a file of the home folder": host.secret,
         "the hidden seed": str(seed),
+        "a classmate's submission": _CLASSMATES_CANARY,
+        "a run outside of any sandbox": "NO SANDBOX",
+        **lab.canaries,
         "the secret behind the hidden seeds": (course.private.path / "hidden_seed").read_text().strip(),
     }
 

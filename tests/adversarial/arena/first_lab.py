@@ -174,5 +174,6 @@ FIRST_LAB = TargetLab(
         WRITTEN: "Because two is *company*.",
     },
     stock=_STOCK,
+    canaries={"the solution": SOLUTION_CANARY, "the tests": SUITE_CANARY},
     settings="c.RecordExercises.timeout = 4",
 )

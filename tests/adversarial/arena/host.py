@@ -32,9 +32,8 @@ def guard() -> str:
     Code that sends signals to everybody must never run in the process namespace of this machine.
     """
     here = os.readlink(_NAMESPACE) if _NAMESPACE.exists() else ""
-    return (
-        f"import os as _os\nif _os.readlink('/proc/self/ns/pid') == {here!r}:\n    raise RuntimeError('NO SANDBOX')\n"
-    )
+    stop = "raise RuntimeError('NO' + ' SANDBOX')"
+    return f"import os as _os\nif _os.readlink('/proc/self/ns/pid') == {here!r}:\n    {stop}\n"
 
 
 def tree_of(folder: Path) -> dict[str, tuple[int, int, str]]:

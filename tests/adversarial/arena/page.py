@@ -24,6 +24,8 @@ class _Reader(HTMLParser):
             text = (value or "").strip().lower()
             if name.startswith("on"):
                 self.dangers.append(f"a handler {name}={text}")
+            if name == "http-equiv" and text == "refresh":
+                self.dangers.append("another page that is loaded by itself")
             if name in _ADDRESSES and not text.startswith(_HARMLESS):
                 self.dangers.append(f"an address {name}={text[:40]}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jupytext
@@ -30,6 +30,7 @@ class TargetLab:
         answers: A right answer for each answer cell, by grade id.
         stock: What the check cell of plain nbgrader holds, by grade id: a test of the same exercise.
         settings: More lines of the course's configuration.
+        canaries: Texts that only the solution and the tests hold, by what holding them means.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TargetLab:
     answers: Mapping[str, str]
     stock: Mapping[str, str]
     settings: str = ""
+    canaries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> str:

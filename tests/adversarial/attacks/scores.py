@@ -7,28 +7,31 @@ POOR_DOUBLE = WRONG[DOUBLE]
 POOR = WRONG[SMALLEST]
 
 
-def _check_returning(value):
-    return f"{POOR_DOUBLE}\n\ndef check(name):\n    return {value}\n"
+def _score(work, value):
+    """Have `check` return a value, and a comparison that counts points be that value."""
+    work.answer(DOUBLE, f"{POOR_DOUBLE}\n\ndef check(name):\n    return {value}\n")
+    odd = f"class Odd(int):\n    def __eq__(self, other): return {value}\n    __hash__ = int.__hash__\n"
+    work.answer(SMALLEST, f"{odd}\ndef smallest(values):\n    return Odd(-1), Odd(-1)\n")
 
 
-@adversary(tries="`check` returns a negative score", twin=WRONG)
+@adversary(tries="a negative score", twin=WRONG)
 def negative_score(work):
-    work.answer(DOUBLE, _check_returning(-5))
+    _score(work, -5)
 
 
-@adversary(tries="`check` returns NaN", twin=WRONG)
+@adversary(tries="a score that is no number", twin=WRONG)
 def nan_score(work):
-    work.answer(DOUBLE, _check_returning("float('nan')"))
+    _score(work, "float('nan')")
 
 
-@adversary(tries="`check` returns infinity", twin=WRONG)
+@adversary(tries="an infinite score", twin=WRONG)
 def infinite_score(work):
-    work.answer(DOUBLE, _check_returning("float('inf')"))
+    _score(work, "float('inf')")
 
 
-@adversary(tries="`check` returns a billion", twin=WRONG)
+@adversary(tries="a score of a billion", twin=WRONG)
 def huge_score(work):
-    work.answer(DOUBLE, _check_returning("10 ** 9"))
+    _score(work, "10 ** 9")
 
 
 @adversary(tries="`check` says nothing", twin=WRONG)
