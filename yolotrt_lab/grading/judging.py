@@ -24,7 +24,16 @@ from yolotrt_lab.grading.seeds import HIDDEN_SEED_VARIABLE, hidden_seed_from_env
 from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
 from yolotrt_lab.grading.untrusted_records import load_record
 
-__all__ = ["HIDDEN_SEED_VARIABLE", "hidden_seed_from_environment", "judge", "main"]
+__all__ = [
+    "HIDDEN_SEED_VARIABLE",
+    "early_state",
+    "hidden_seed_from_environment",
+    "judge",
+    "judged",
+    "main",
+    "not_judged",
+    "run_pytest",
+]
 
 # Quick, silent, and independent of the project that surrounds the suite.
 _OPTIONS = (
@@ -60,20 +69,21 @@ def judge(
         InputError: There is no such exercise.
     """
     loaded = [load_exercise(name, root=root) for name in exercises]
-    states = {item.exercise.id: _early_state(recorded, item) for item in loaded}
+    states = {item.exercise.id: early_state(recorded, item) for item in loaded}
     started = [item for item in loaded if states[item.exercise.id] is None]
     plugin = JudgePlugin(recorded, hidden_seed, root)
     if started:
-        _run_pytest([item.path for item in started], plugin)
+        run_pytest([item.path for item in started], plugin)
     return {
-        item.exercise.id: with_picture(_judged(item, plugin), item, recorded)
+        item.exercise.id: with_picture(judged(item, plugin.results_of(item)), item, recorded)
         if item in started
-        else _not_judged(item, states[item.exercise.id])
+        else not_judged(item, states[item.exercise.id])
         for item in loaded
     }
 
 
-def _run_pytest(files: Sequence[Path], plugin: JudgePlugin) -> None:
+def run_pytest(files: Sequence[Path], plugin: JudgePlugin) -> None:
+    """Run pytest on files of the suite; what comes out is in the plugin."""
     import pytest
 
     silence = io.StringIO()
@@ -82,7 +92,7 @@ def _run_pytest(files: Sequence[Path], plugin: JudgePlugin) -> None:
         pytest.main([*_OPTIONS, f"--rootdir={root}", *(str(path) for path in files)], plugins=[plugin])
 
 
-def _early_state(recorded: Path, loaded: LoadedExercise) -> State | None:
+def early_state(recorded: Path, loaded: LoadedExercise) -> State | None:
     """Return the state of an exercise that there is nothing to judge about."""
     first = recorded / loaded.exercise.id / loaded.exercise.all_cases(with_hidden=False)[0].key / "record.json"
     try:
@@ -92,8 +102,8 @@ def _early_state(recorded: Path, loaded: LoadedExercise) -> State | None:
     return {"missing": State.MISSING, "unfinished": State.UNFINISHED}.get(str(status))
 
 
-def _judged(loaded: LoadedExercise, plugin: JudgePlugin) -> ExerciseResult:
-    tests = plugin.results_of(loaded)
+def judged(loaded: LoadedExercise, tests: tuple[TestResult, ...]) -> ExerciseResult:
+    """Return the verdict on an exercise from those of its tests."""
     if any(test.trouble for test in tests):
         state = State.TROUBLE
         note = "The check itself failed; that is not your fault. Please tell your instructor."
@@ -102,7 +112,8 @@ def _judged(loaded: LoadedExercise, plugin: JudgePlugin) -> ExerciseResult:
     return ExerciseResult(loaded.exercise.id, loaded.exercise.title, state, tests, note, loaded.exercise.reading)
 
 
-def _not_judged(loaded: LoadedExercise, state: State | None) -> ExerciseResult:
+def not_judged(loaded: LoadedExercise, state: State | None) -> ExerciseResult:
+    """Return the verdict on an exercise that `early_state` has a state for."""
     exercise = loaded.exercise
     if state is State.UNFINISHED:
         note = f"`{exercise.answer}` is not written yet: replace the `raise NotImplementedError()` in the cell above."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import errno
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,28 @@ from yolotrt_lab.grading.suite import LoadedExercise, load_exercise, suite_root
 __all__ = ["JudgePlugin", "Outcome"]
 
 
+# What a full disk or a machine without free handles does to a test says nothing of the answer.
+_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS, errno.EAGAIN}
+_LONGEST_TEXT = 2_000
+
+
 @dataclass
 class Outcome:
-    """What became of one test: its first failure, and whether it ran at all."""
+    """What became of one test.
+
+    Attributes:
+        runs: On how many cases it ran.
+        failure: Its first failure, as fields of a `TestResult`.
+        trouble: The first error that is no `Mismatch`: of the test itself, or one that odd data led it into.
+        odd_case: The case of that error, as fields of a `TestResult`.
+        of_machine: Whether the error is one of the machine's.
+    """
 
     runs: int = 0
     failure: dict[str, Any] | None = None
     trouble: str = ""
+    odd_case: dict[str, Any] = field(default_factory=dict)
+    of_machine: bool = False
 
 
 @dataclass(eq=False)  # pytest keeps plugins in sets
@@ -49,7 +65,7 @@ class JudgePlugin:
         Pytest itself would import it again, and under a name that exercises of different labs may share.
         """
         root = self.root or suite_root()
-        if module_path.parent.parent != root.resolve():
+        if module_path.parent.parent != root.resolve() or not _is_asked_for(module_path, parent.config):
             return None
         loaded = load_exercise(f"{module_path.parent.name}.{module_path.stem.removeprefix('test_')}", root=root)
         module: pytest.Module = pytest.Module.from_parent(parent, path=module_path)
@@ -94,31 +110,40 @@ class JudgePlugin:
         return report
 
     def _note_failure(self, outcome: Outcome, item: pytest.Function, error: BaseException) -> None:
-        if not isinstance(error, Mismatch):
-            outcome.trouble = outcome.trouble or f"{type(error).__name__}: {error}"[:500]
-            return
         case = item.callspec.params.get("answer") if hasattr(item, "callspec") else None
         hidden = isinstance(case, Case) and case.hidden
-        if outcome.failure is not None:
+        place = {"case": case.title if isinstance(case, Case) else "", "hidden": hidden}
+        if not isinstance(error, Mismatch):
+            if not outcome.trouble:
+                outcome.trouble = f"{type(error).__name__}: {error}"[:500]
+                outcome.odd_case = place
+                outcome.of_machine = isinstance(error, OSError) and error.errno in _MACHINE_ERRORS
             return
-        outcome.failure = {
-            "case": case.title if isinstance(case, Case) else "",
-            "hidden": hidden,
-            # What an unseen input gave would tell the input.
-            "expected": "" if hidden else error.expected,
-            "seen": "" if hidden else error.seen,
-            "misconception": error.misconception,
-        }
+        if outcome.failure is None:
+            outcome.failure = {
+                **place,
+                # What an unseen input gave would tell the input.
+                "expected": "" if hidden else error.expected[:_LONGEST_TEXT],
+                "seen": "" if hidden else error.seen[:_LONGEST_TEXT],
+                "misconception": error.misconception,
+            }
 
-    def results_of(self, loaded: LoadedExercise) -> tuple[TestResult, ...]:
-        """Return the verdict of every test of an exercise; what did not run is trouble."""
+    def results_of(self, loaded: LoadedExercise, *, sound: Collection[str] = ()) -> tuple[TestResult, ...]:
+        """Return the verdict of every test of an exercise; what did not run is trouble.
+
+        Args:
+            loaded: The exercise.
+            sound: Names of the tests that are known to pass the reference solution. An error in one of them is due to
+                the answer, and counts as failed.
+        """
         results = []
         for test in loaded.tests:
             outcome = self.outcomes.get((loaded.exercise.id, test.name), Outcome())
             trouble = outcome.trouble or ("" if outcome.runs or outcome.failure else "the test did not run")
-            passed = not trouble and outcome.failure is None
-            details = outcome.failure or {}
-            results.append(TestResult(test.name, test.title, test.points, passed, trouble=trouble, **details))
+            passed, odd, details = not trouble and outcome.failure is None, "", outcome.failure or {}
+            if outcome.trouble and test.name in sound and not outcome.of_machine:
+                trouble, odd, details = "", outcome.trouble, outcome.failure or _unreadable(outcome)
+            results.append(TestResult(test.name, test.title, test.points, passed, trouble=trouble, odd=odd, **details))
         return tuple(results)
 
     def _cases(self, exercise: Any, test: Callable[..., Any]) -> list[Case]:
@@ -134,5 +159,28 @@ class JudgePlugin:
         return Answer(
             case,
             recorded / loaded.exercise.id / case.key,
-            inputs=lambda: loaded.inputs(case, hidden_seed=self.hidden_seed),
+            inputs=lambda: self.inputs_of(loaded, case),
         )
+
+    def inputs_of(self, loaded: LoadedExercise, case: Case) -> dict[str, object]:
+        """Return the arguments of a case, made anew."""
+        return loaded.inputs(case, hidden_seed=self.hidden_seed)
+
+
+def _is_asked_for(path: Path, config: pytest.Config) -> bool:
+    """Whether a file is to be collected. Pytest also makes modules of the files beside those that it was given."""
+    given = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    return any(path.resolve().is_relative_to(place) for place in given)
+
+
+def _unreadable(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of a failure by an error in the test."""
+    hidden = bool(outcome.odd_case.get("hidden"))
+    words = (
+        {} if hidden else {"expected": "a result of the kind that is asked for", "seen": "one that cannot be checked"}
+    )
+    return {
+        **outcome.odd_case,
+        **words,
+        "misconception": "Look at types, shapes and sizes: the check stumbled over this result, not over others.",
+    }

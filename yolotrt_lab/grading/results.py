@@ -38,6 +38,7 @@ class TestResult:
         seen: What this one looks like.
         misconception: What the student may have thought.
         trouble: What went wrong in the judge itself, for the instructor.
+        odd: Where the answer failed because the test stumbled over it: over what, for the instructor.
     """
 
     __test__ = False  # a name pytest would collect
@@ -52,6 +53,7 @@ class TestResult:
     seen: str = ""
     misconception: str = ""
     trouble: str = ""
+    odd: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.exercise import Case, Exercise, points_of
 from yolotrt_lab.grading.generators import generator_from_seed, seed_of
 
-__all__ = ["GradedTest", "LoadedExercise", "exercise_ids", "load_exercise", "sibling", "suite_root"]
+__all__ = ["SUITE_VARIABLE", "GradedTest", "LoadedExercise", "exercise_ids", "load_exercise", "sibling", "suite_root"]
 
-_ENVIRONMENT = "YOLOTRT_GRADING_SUITE"
+SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ def suite_root() -> Path:
     Raises:
         InputError: It is not there.
     """
-    chosen = os.environ.get(_ENVIRONMENT)
+    chosen = os.environ.get(SUITE_VARIABLE)
     root = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "tests" / "grading"
     if not root.is_dir():
         raise InputError(
             "The grading suite is not there.",
             expected="a folder of exercises",
             got=root,
-            fix=f"Work in a clone of the course, or set {_ENVIRONMENT} to the suite's folder.",
+            fix=f"Work in a clone of the course, or set {SUITE_VARIABLE} to the suite's folder.",
         )
     return root
 
