@@ -7,7 +7,7 @@ Each drives nbgrader in this process with the course's `nbgrader_config.py`, so 
 from yolotrt_lab.grading.course.collect import Collected, collect_lab
 from yolotrt_lab.grading.course.export import export_grades
 from yolotrt_lab.grading.course.feedback import Feedback, make_feedback
-from yolotrt_lab.grading.course.grade import ClassGrades, StudentGrade, grade_lab
+from yolotrt_lab.grading.course.grade import ClassGrades, GradeOptions, StudentGrade, grade_lab
 from yolotrt_lab.grading.course.release import Released, release_lab
 from yolotrt_lab.grading.course.session import Course, CourseError, open_course
 from yolotrt_lab.grading.course.status import LabStatus, course_status
@@ -18,6 +18,7 @@ __all__ = [
     "Course",
     "CourseError",
     "Feedback",
+    "GradeOptions",
     "LabStatus",
     "Released",
     "StudentGrade",

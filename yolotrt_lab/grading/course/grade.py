@@ -1,74 +1,79 @@
-"""Grade a class: each submission by itself, so that one of them cannot stop or change another."""
+"""Grade a class: on all cores or a cluster, each submission by itself, so that one cannot stop or change another."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import hashlib
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolotrt_lab.errors import InputError, LabError
+from yolotrt_lab.errors import InputError
+from yolotrt_lab.grading.course.batch import Batch, Counts
+from yolotrt_lab.grading.course.canary import canaries, require_alive
+from yolotrt_lab.grading.course.computing import LabComputing
+from yolotrt_lab.grading.course.grades import ClassGrades, StudentGrade
+from yolotrt_lab.grading.course.recording import Recorder
 from yolotrt_lab.grading.course.session import Course, CourseError
-from yolotrt_lab.grading.nbgrader.findings import Finding
-from yolotrt_lab.grading.suite import suite_root
+from yolotrt_lab.grading.course.submissions import grading_digest
+from yolotrt_lab.grading.jobs.journal import Journal, latest_unfinished
+from yolotrt_lab.grading.jobs.store import Store
+from yolotrt_lab.grading.jobs.work import ByKind, InProcess, Pool
+from yolotrt_lab.grading.nbgrader.release import read_notebook
+from yolotrt_lab.grading.sandbox.preflight import require_sandbox
 from yolotrt_lab.types import ProgressCallback
 
-__all__ = ["ClassGrades", "StudentGrade", "grade_lab"]
+__all__ = ["ClassGrades", "GradeOptions", "StudentGrade", "grade_lab"]
+
+_WORTH_WORKERS = 4  # starting them takes as long as a few small submissions
 
 
-@dataclass(frozen=True)
-class StudentGrade:
-    """How one submission came out.
-
-    Attributes:
-        student: Whose it is.
-        score: Points, the penalty taken off; what is still open counts nothing.
-        points: The most that can be earned.
-        penalty: Points taken for lateness.
-        open_parts: Grade ids that wait for a grade by hand, with the reason if it is not a written answer.
-        findings: What was noticed.
-        unreadable: Why nothing could be graded; "" otherwise.
-        failed: Why the grader itself stopped at it; "" otherwise. Old scores are gone then.
-        up_to_date: Whether it was graded before and nothing has changed.
-        seconds: How long grading took.
-    """
-
-    student: str
-    score: float = 0.0
-    points: float = 0.0
-    penalty: float = 0.0
-    open_parts: tuple[tuple[str, str], ...] = ()
-    findings: tuple[Finding, ...] = ()
-    unreadable: str = ""
-    failed: str = ""
-    up_to_date: bool = False
-    seconds: float = 0.0
-
-    @property
-    def state(self) -> str:
-        """How it stands, in a few words."""
-        if self.failed:
-            return "grading failed"
-        if self.unreadable:
-            return "set aside"
-        return "needs grading by hand" if self.open_parts else "graded"
-
-
-@dataclass(frozen=True)
-class ClassGrades:
-    """How a lab's submissions came out.
+@dataclass(frozen=True, kw_only=True)
+class GradeOptions:
+    """How a class is graded.
 
     Attributes:
-        lab: The lab.
-        students: One grade per submission, by student.
+        again: Grade also what is up to date, from kept results where there are some.
+        fresh: Run and judge everything anew, whatever is kept.
+        exercises: Judge only these; the others' verdicts stay where the answers are the same.
+        jobs: How many submissions run at once on this machine; by default one per core.
+        gpus: How many of this machine's GPUs get a worker each.
+        scheduler: A cluster that runs the submissions ("tls://grader:8786").
+        unsafe: Run submissions without a sandbox.
+        canary: Grade the solution and a wrong answer first.
+        recheck: The part of the submissions that is run and judged twice.
     """
 
-    lab: str
-    students: tuple[StudentGrade, ...]
+    again: bool = False
+    fresh: bool = False
+    exercises: tuple[str, ...] = ()
+    jobs: int | None = None
+    gpus: int = 0
+    scheduler: str = ""
+    unsafe: bool = False
+    canary: bool = True
+    recheck: float = 0.05
+
+
+@dataclass
+class _Plan:
+    """A batch: its journal, whom it grades, and how.
+
+    Attributes:
+        journal: Where its steps are noted.
+        students: Whose submissions, in order.
+        options: How.
+        recorded: Those that an earlier run of the batch has entered.
+    """
+
+    journal: Journal
+    students: tuple[str, ...]
+    options: GradeOptions
+    recorded: set[str] = field(default_factory=set)
 
 
 def grade_lab(
@@ -77,7 +82,10 @@ def grade_lab(
     *,
     students: Sequence[str] = (),
     again: bool = False,
+    options: GradeOptions | None = None,
+    resume: bool = False,
     on_progress: ProgressCallback | None = None,
+    on_counts: Callable[[Counts], None] | None = None,
 ) -> ClassGrades:
     """Grade the submissions of a lab that are new, changed, or were graded by other tests.
 
@@ -86,14 +94,149 @@ def grade_lab(
         lab: The lab's full name.
         students: Only these; all whose submission is here if none are named.
         again: Grade also what is up to date.
+        options: How; `again` counts besides.
+        resume: Go on with the batch that was interrupted last, with its students and options.
         on_progress: Called with (submissions done, submissions in all).
+        on_counts: Called with how the batch stands whenever that may have changed.
 
     Raises:
         InputError: There is nothing to grade, or the lab was not released.
+        CanaryError: The grader does not grade as it should; nobody was graded.
+        ClusterError: The workers cannot be reached.
+        SandboxError: There is no sandbox here, and nobody said to go without.
+        CourseError: Another batch of the lab is under way.
+    """
+    options = options or GradeOptions(again=again)
+    folder = course.private.path / "batches" / lab
+    with _only_batch(folder):
+        _require_release(course, lab)
+        plan = _resumed(folder) if resume else _begun(folder, _chosen(course, lab, students), options)
+        batch = _Grading(course, lab, plan, on_progress, on_counts)
+        grades = batch.run()
+        plan.journal.note("finished")
+    return grades
+
+
+class _Grading:
+    """One batch from its beginning to its end."""
+
+    def __init__(
+        self,
+        course: Course,
+        lab: str,
+        plan: _Plan,
+        on_progress: ProgressCallback | None,
+        on_counts: Callable[[Counts], None] | None,
+    ) -> None:
+        self.course, self.lab, self.plan = course, lab, plan
+        self._on_progress, self._on_counts = on_progress, on_counts
+        self._stack = contextlib.ExitStack()
+        self._shown = (-1, -1)
+
+    def run(self) -> ClassGrades:
+        """Grade, and return how every submission came out."""
+        private, options = self.course.private, self.plan.options
+        store = Store(private.path / "cache")
+        with self._stack:
+            scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="yolotrt-batch-")))
+            self._stack.callback(store.close)
+            staging = self.plan.journal.path.with_suffix(".staged")
+            self._recorder = self._stack.enter_context(
+                Recorder(self.course, self.lab, staging, self.plan.journal.batch_id)
+            )
+            self._stack.enter_context(_removed(staging))
+            self._computing = LabComputing(
+                self._recorder, store, scratch, unsafe=options.unsafe, only=frozenset(options.exercises)
+            )
+            _ = self._computing.materials  # what is wrong with the lab itself is nobody's submission's fault
+            grades, todo = self._sorted_out()
+            self._todo = len(todo)
+            batch = Batch(
+                self._recorder,
+                self._computing,
+                self._open_pool,
+                self.plan.journal,
+                fresh=options.fresh,
+                recheck=options.recheck,
+            )
+            self._moved(batch.counts, len(grades))
+            batch.run(todo, on_change=lambda counts: self._moved(counts, len(grades)))
+            grades |= batch.grades
+        store.trim()
+        return ClassGrades(self.lab, tuple(grades[name] for name in self.plan.students), asdict(batch.counts))
+
+    def _sorted_out(self) -> tuple[dict[str, StudentGrade], list[str]]:
+        """Return the grades of those that are up to date, and the others."""
+        options, grades, todo = self.plan.options, dict[str, StudentGrade](), list[str]()
+        every = options.again or options.fresh or bool(options.exercises)
+        for student in self.plan.students:
+            record = self.course.private.student(self.lab, student).read("grading")
+            mine = student in self.plan.recorded or record.get("batch") == self.plan.journal.batch_id
+            current = (
+                not every and not record.get("trouble") and self.course.folder("autograded", self.lab, student).is_dir()
+            )
+            current = current and record.get("digest") == grading_digest(self.course, self.lab, student)
+            if mine or current:
+                grades[student] = self._recorder.grade_of(student, up_to_date=current and not mine)
+            else:
+                todo.append(student)
+        return grades, todo
+
+    def _open_pool(self) -> Pool:
+        """Return what computes, when it has shown that it can."""
+        options, computing = self.plan.options, self._computing
+        if not computing.unsafe:
+            require_sandbox()
+        parcels, settings = computing.parcels(), {"unsafe": computing.unsafe}
+        few = self._todo < _WORTH_WORKERS and not options.gpus
+        pool: Pool
+        if options.jobs == 1 or (few and options.jobs is None):
+            from yolotrt_lab.grading.jobs.perform import perform
+
+            folders = parcels.by_path()
+            pool = InProcess(lambda kind, content: perform(kind, content, folders=folders, settings=settings))
+        else:
+            from yolotrt_lab.grading.jobs.cluster import Cluster
+
+            pool = Cluster(parcels, settings=settings, jobs=options.jobs, gpus=options.gpus)
+        self._stack.enter_context(pool)
+        if options.scheduler:
+            from yolotrt_lab.grading.jobs.cluster import Cluster
+
+            away = Cluster(parcels, settings=settings, scheduler=options.scheduler)
+            self._stack.enter_context(away)
+            pool = ByKind(away, pool)
+        if options.canary:
+            self._let_canaries_sing(pool)
+        return pool
+
+    def _let_canaries_sing(self, pool: Pool) -> None:
+        computing, course = self._computing, self.course
+        solution = read_notebook(course.folder("source", self.lab) / f"{computing.name}.ipynb")
+        answers = course.root / "tests" / "course"
+        chosen = canaries(self._recorder.material.release(computing.name), solution, answers=answers)
+        for canary, results, trouble in computing.graded_at_once(chosen, pool):
+            require_alive(canary, results, trouble)
+        self.plan.journal.note("canaries alive")
+
+    def _moved(self, counts: Counts, before: int) -> None:
+        counts.total = self._todo
+        if self._on_counts:
+            self._on_counts(counts)
+        shown = (before + counts.done, len(self.plan.students))
+        if self._on_progress and shown != self._shown:
+            self._shown = shown
+            self._on_progress(*shown)
+
+
+def _chosen(course: Course, lab: str, students: Sequence[str]) -> tuple[str, ...]:
+    """Return whose submissions are meant.
+
+    Raises:
+        InputError: One is not there, or none is.
     """
     here = course.submitted(lab)
-    chosen = tuple(students) or here
-    unknown = sorted(set(chosen) - set(here))
+    unknown = sorted(set(students) - set(here))
     if unknown or not here:
         raise InputError(
             f"There is no submission of {lab} by {', '.join(unknown)}." if unknown else f"Nobody's {lab} is here.",
@@ -101,72 +244,68 @@ def grade_lab(
             got=", ".join(here[:10]) or "no such folder",
             fix=f"yolotrt course collect {lab}",
         )
-    _require_release(course, lab)
-    grades = []
-    for number, student in enumerate(chosen):
-        if on_progress:
-            on_progress(number, len(chosen))
-        grades.append(_grade_student(course, lab, student, again=again))
-    if on_progress:
-        on_progress(len(chosen), len(chosen))
-    return ClassGrades(lab, tuple(grades))
+    return tuple(dict.fromkeys(students)) or here
 
 
-def _grade_student(course: Course, lab: str, student: str, *, again: bool) -> StudentGrade:
-    kept, started = course.private.student(lab, student), time.monotonic()
-    before = kept.read("grading")
-    known = before.get("digest") == _digest(course, lab, student) and not before.get("trouble")
-    if known and not again and course.folder("autograded", lab, student).is_dir():
-        return _grade_from(course, lab, student, up_to_date=True)
-    converter = _autograde(course, lab, student)
-    try:
-        said = course.run(converter, doing=f"Grading {lab} of {student}")
-    except CourseError as error:
-        return StudentGrade(student, failed=str(error.got), seconds=time.monotonic() - started)
-    if not converter.assignments:  # its folder was refused, so nothing ran
-        return StudentGrade(student, failed=said[-1] if said else "Its folder cannot be graded.")
-    kept.write("grading", {**kept.read("grading"), "digest": _digest(course, lab, student)})
-    return _grade_from(course, lab, student, seconds=time.monotonic() - started)
+def _begun(folder: Path, students: tuple[str, ...], options: GradeOptions) -> _Plan:
+    for left in folder.glob("*.staged"):  # by a batch that was interrupted and not resumed
+        shutil.rmtree(left, ignore_errors=True)
+    content: dict[str, Any] = {"students": list(students), "options": asdict(options)}
+    return _Plan(Journal.begin(folder, content), students, options)
 
 
-def _autograde(course: Course, lab: str, student: str) -> Any:
-    """Return nbgrader's Autograde for one submission, ready to run."""
-    from nbgrader.converters import Autograde, NbGraderException  # type: ignore[import-untyped]
+def _resumed(folder: Path) -> _Plan:
+    """Return the batch that was interrupted last.
 
-    class AutogradeOne(Autograde):  # type: ignore[misc]
-        """Goes on where nbgrader finds no notebook: the submission is entered as unreadable."""
-
-        def init_notebooks(self) -> None:
-            with contextlib.suppress(NbGraderException):
-                super().init_notebooks()
-
-    converter = AutogradeOne(coursedir=course.coursedir(lab=lab, student=glob.escape(student)), config=course.config)
-    converter.force = True
-    return converter
-
-
-def _grade_from(course: Course, lab: str, student: str, **more: Any) -> StudentGrade:
-    """Return what the gradebook and the record of grading say."""
-    record = course.private.student(lab, student).read("grading")
-    reasons = dict(record.get("trouble", {}))
-    with course.gradebook() as gradebook:
-        submission = gradebook.find_submission(lab, student)
-        penalty = float(submission.late_submission_penalty or 0.0)
-        return StudentGrade(
-            student=student,
-            score=max(0.0, float(submission.score or 0.0) - penalty),
-            points=float(submission.max_score or 0.0),
-            penalty=penalty,
-            open_parts=tuple(
-                (grade.name, str(reasons.get(grade.name, "")))
-                for notebook in submission.notebooks
-                for grade in notebook.grades
-                if grade.needs_manual_grade
-            ),
-            findings=tuple(Finding.from_json(item) for item in record.get("findings", ())),
-            unreadable=str(record.get("unreadable", "")),
-            **more,
+    Raises:
+        InputError: There is none.
+    """
+    journal = latest_unfinished(folder)
+    if journal is None:
+        raise InputError(
+            f"No batch of {folder.name} was interrupted.",
+            expected="a batch without an end",
+            got="none",
+            fix="Grade without --resume.",
         )
+    content = journal.options
+    options = {**content["options"], "exercises": tuple(content["options"].get("exercises", ()))}
+    recorded = {str(entry["student"]) for entry in journal.entries("recorded") if not entry.get("failed")}
+    return _Plan(journal, tuple(content["students"]), GradeOptions(**options), recorded)
+
+
+@contextlib.contextmanager
+def _only_batch(folder: Path) -> Iterator[None]:
+    """Let nobody else grade this lab within the block: there is one writer.
+
+    Raises:
+        CourseError: Somebody does.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise CourseError(
+            f"{folder.name} is being graded already.",
+            expected="one batch at a time",
+            got="another process",
+            fix="Wait until it is done.",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    """Remove a folder at the end of the block."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_release(course: Course, lab: str) -> None:
@@ -182,23 +321,3 @@ def _require_release(course: Course, lab: str) -> None:
                 got="no such lab",
                 fix=f"yolotrt course release {lab}",
             ) from None
-
-
-def _digest(course: Course, lab: str, student: str) -> str:
-    """Return a digest of all that a grade depends on: submission, solution, suite and secret."""
-    digest = hashlib.sha256(str(course.private.hidden_seed(lab)).encode())
-    with contextlib.suppress(LabError):
-        suite = suite_root() / lab.split("_")[0]
-        folders = (course.folder("submitted", lab, student), course.folder("source", lab), suite)
-        for folder in folders:
-            for path in _plain_files(folder):
-                digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode(errors="replace"))
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _plain_files(folder: Path) -> Iterable[Path]:
-    """Yield the regular files of a folder, sorted; links are not followed."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
-            yield path

@@ -14,7 +14,7 @@ from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.optional import require
 
-__all__ = ["Course", "CourseError", "open_course"]
+__all__ = ["Course", "CourseError", "open_course", "without_foreign_warnings"]
 
 _CONFIG = "nbgrader_config.py"
 
@@ -96,7 +96,7 @@ class Course:
         directory = self.coursedir()
         directory_of_file = self.root / "course"
         directory_of_file.mkdir(exist_ok=True)
-        with _without_foreign_warnings(), Gradebook(directory.db_url, directory.course_id) as gradebook:
+        with without_foreign_warnings(), Gradebook(directory.db_url, directory.course_id) as gradebook:
             yield gradebook
 
     def run(self, step: Any, *, doing: str) -> list[str]:
@@ -115,7 +115,7 @@ class Course:
         heard = _Listener()
         step.log.addHandler(heard)
         try:
-            with _without_foreign_warnings():
+            with without_foreign_warnings():
                 step.start()
         except (NbGraderException, ExchangeError, OSError, RuntimeError) as error:
             raise CourseError(f"{doing} did not work.", got=heard.reason() or error) from error
@@ -193,7 +193,7 @@ class _Listener(logging.Handler):
 
 
 @contextlib.contextmanager
-def _without_foreign_warnings() -> Iterator[None]:
+def without_foreign_warnings() -> Iterator[None]:
     """Silence what SQLAlchemy 2.1 says about nbgrader's queries."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="nbgrader")
