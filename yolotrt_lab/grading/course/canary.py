@@ -19,7 +19,10 @@ from yolotrt_lab.grading.nbgrader.release import exercise_of
 from yolotrt_lab.grading.results import ExerciseResult, State
 from yolotrt_lab.grading.suite import exercise_ids
 
-__all__ = ["Canary", "CanaryError", "canaries", "require_alive"]
+__all__ = ["REFERENCE", "Canary", "CanaryError", "canaries", "require_alive"]
+
+REFERENCE = "reference"
+"""The name of the canary that is the solution."""
 
 
 class CanaryError(LabError):
@@ -31,7 +34,7 @@ class Canary:
     """A submission whose verdict is known.
 
     Attributes:
-        name: "reference" or "mutant".
+        name: `REFERENCE` or "mutant".
         notebook: The rebuilt notebook.
         wrong: The exercise that is answered wrongly; "" if all are right.
     """
@@ -50,7 +53,7 @@ def canaries(release: NotebookNode, solution: NotebookNode, *, answers: Path | N
         answers: The folder of known wrong answers, `<lab4>/<kl_threshold>.py`, if there is one.
     """
     right = {grade_id: str(cell.source) for grade_id, cell in answer_cells(solution).items()}
-    reference = Canary("reference", _answered(release, right))
+    reference = Canary(REFERENCE, _answered(release, right))
     mistakes = _mistakes(solution, wrong_answers(solution, answers))
     if not mistakes:
         return (reference,)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,9 @@ from typing import Any
 
 from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.files import read_json, write_json
-from yolotrt_lab.grading.course.canary import Canary
+from yolotrt_lab.grading.course.canary import REFERENCE, Canary
 from yolotrt_lab.grading.course.recording import Recorder
 from yolotrt_lab.grading.course.submissions import Prepared
-from yolotrt_lab.grading.digests import digest_of_files, environment_digest, exercise_digest, package_digest
 from yolotrt_lab.grading.execution.artifact import Execution, read_execution, recorded_in
 from yolotrt_lab.grading.execution.job import ExecutionJob, Timeouts
 from yolotrt_lab.grading.execution.materials import Materials
@@ -31,10 +30,10 @@ from yolotrt_lab.grading.nbgrader.record_exercises import RecordExercises
 from yolotrt_lab.grading.nbgrader.release import exercise_of
 from yolotrt_lab.grading.nbgrader.stand_ins import has_records
 from yolotrt_lab.grading.nbgrader.submission_job import cells_of, job_of, models_in
-from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
+from yolotrt_lab.grading.results import ExerciseResult, State
 from yolotrt_lab.grading.sandbox.policy import SandboxLimits
-from yolotrt_lab.grading.seeds import case_seeds
-from yolotrt_lab.grading.suite import load_exercise
+from yolotrt_lab.grading.scoring.keys import score_key
+from yolotrt_lab.grading.scoring.run import trouble
 
 __all__ = ["Executed", "LabComputing", "unstable"]
 
@@ -79,7 +78,8 @@ class LabComputing:
         self.course, self.lab = recorder.course, recorder.lab
         self._step = RecordExercises(parent=recorder.converter)
         self.unsafe = unsafe or bool(self._step.unsafe_no_sandbox)
-        self._only, self._exercise_parts = only, dict[str, str]()
+        self._only = only
+        self.reference: Path | None = None
 
     @cached_property
     def name(self) -> str:
@@ -215,7 +215,13 @@ class LabComputing:
 
     def score_content(self, executed: Executed, exercises: tuple[str, ...]) -> bytes:
         """Return what judging takes; it is done on this machine, where the records lie."""
-        content = {"recorded": str(executed.recorded), "exercises": exercises, "hidden_seed": self.seed}
+        content = {
+            "lab": self.lab.split("_")[0],
+            "recorded": str(executed.recorded),
+            "exercises": exercises,
+            "hidden_seed": self.seed,
+            "reference": str(self.reference or ""),
+        }
         return pickle.dumps(content)
 
     def take_results(
@@ -259,11 +265,27 @@ class LabComputing:
             missing = "" if results else "Its run left nothing to judge."
             yield canary, results, run.execution.trouble or missing
 
+    def find_reference(self, canaries: Sequence[Canary]) -> None:
+        """Let the judge learn from the reference solution's records that are kept, where no canaries are wanted."""
+        for canary in canaries:
+            if not canary.wrong:
+                job = self.job_of_notebook(canary.notebook, models_in(self.course.folder("source", self.lab)))
+                kept = self.kept_execution(job.key())
+                self.reference = kept.recorded if kept else None
+
+    def _keep_reference(self, executed: Mapping[str, Executed]) -> None:
+        """Let the judge learn from the reference solution's records: they are the canary's, and fresh."""
+        run = executed.get(REFERENCE)
+        if run is not None and not run.execution.trouble:
+            with self._store.scratch() as scratch:
+                shutil.copytree(run.recorded.parent, scratch / "kept")
+                self._store.drop(run.execution.key)
+                self._store.put(run.execution.key, scratch / "kept")
+            self.reference = run.recorded
+
     def set_aside(self, exercise_id: str, reason: str) -> ExerciseResult:
         """Return the result of an exercise that an instructor has to grade."""
-        loaded = load_exercise(exercise_id)
-        tests = tuple(TestResult(test.name, test.title, test.points, passed=False) for test in loaded.tests)
-        return ExerciseResult(exercise_id, loaded.exercise.title, State.TROUBLE, tests, reason)
+        return trouble(exercise_id, reason)
 
     def _trouble(self, job: ExecutionJob, reason: str) -> Executed:
         nothing = self._scratch / "nothing"
@@ -271,21 +293,7 @@ class LabComputing:
         return Executed(Execution(key=job.key(), trouble=INFRASTRUCTURE.format(reason=reason)), nothing)
 
     def _score_key(self, executed: Executed, exercise_id: str) -> str:
-        folder = executed.recorded / exercise_id
-        recorded = digest_of_files(folder, [path for path in folder.rglob("*") if path.is_file()])
-        return hashlib.sha256(json.dumps([self._exercise_part(exercise_id), recorded]).encode()).hexdigest()
-
-    def _exercise_part(self, exercise_id: str) -> str:
-        if exercise_id not in self._exercise_parts:
-            parts = [
-                exercise_id,
-                exercise_digest(exercise_id),
-                package_digest(),
-                environment_digest(),
-                case_seeds([exercise_id], self.seed),
-            ]
-            self._exercise_parts[exercise_id] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        return self._exercise_parts[exercise_id]
+        return score_key(exercise_id, executed.recorded, hidden_seed=self.seed)
 
 
 def unstable(first: Mapping[str, ExerciseResult], second: Mapping[str, ExerciseResult]) -> dict[str, str]:

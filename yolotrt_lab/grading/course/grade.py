@@ -192,7 +192,9 @@ class _Grading:
         pool: Pool
         if options.jobs == 1 or (few and options.jobs is None):
             from yolotrt_lab.grading.jobs.perform import perform
+            from yolotrt_lab.grading.jobs.warm import end_warm
 
+            self._stack.callback(end_warm)
             folders = parcels.by_path()
             pool = InProcess(lambda kind, content: perform(kind, content, folders=folders, settings=settings))
         else:
@@ -206,15 +208,18 @@ class _Grading:
             away = Cluster(parcels, settings=settings, scheduler=options.scheduler)
             self._stack.enter_context(away)
             pool = ByKind(away, pool)
-        if options.canary:
-            self._let_canaries_sing(pool)
+        self._begin_with_canaries(pool)
         return pool
 
-    def _let_canaries_sing(self, pool: Pool) -> None:
+    def _begin_with_canaries(self, pool: Pool) -> None:
+        """Grade the canaries; or take what is kept of the reference, where nobody wants them."""
         computing, course = self._computing, self.course
         solution = read_notebook(course.folder("source", self.lab) / f"{computing.name}.ipynb")
-        answers = course.root / "tests" / "course"
-        chosen = canaries(self._recorder.material.release(computing.name), solution, answers=answers)
+        release = self._recorder.material.release(computing.name)
+        chosen = canaries(release, solution, answers=course.root / "tests" / "course")
+        if not self.plan.options.canary:
+            computing.find_reference(chosen)
+            return
         for canary, results, trouble in computing.graded_at_once(chosen, pool):
             require_alive(canary, results, trouble)
         self.plan.journal.note("canaries alive")

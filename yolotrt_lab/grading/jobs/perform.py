@@ -18,14 +18,15 @@ from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.execution.run import execute
 from yolotrt_lab.grading.jobs.packing import pack
 from yolotrt_lab.grading.jobs.slots import claim_slot
-from yolotrt_lab.grading.nbgrader.judge_process import judge_in_process
+from yolotrt_lab.grading.jobs.warm import end_warm, warm_judge
+from yolotrt_lab.grading.scoring.run import score
 
 __all__ = ["RESULTS", "main", "perform"]
 
 RESULTS = "results.json"
 """The file with the verdicts."""
 
-_JUDGE_S = 600.0
+_JUDGE_S = 3600.0
 
 
 def perform(kind: str, content: bytes, *, folders: Mapping[str, str], settings: Mapping[str, Any]) -> bytes:
@@ -54,10 +55,13 @@ def perform(kind: str, content: bytes, *, folders: Mapping[str, str], settings: 
             materials = Materials(Path(folders["suite"]), Path(folders["workspace"]))
             execute(job, into, slot=claim_slot(), unsafe=bool(settings["unsafe"]), materials=materials)
         else:
-            results = judge_in_process(
+            reference = Path(job["reference"]) if job["reference"] else None
+            judge = warm_judge(job["lab"], job["hidden_seed"], reference, unsafe=bool(settings["unsafe"]))
+            results = score(
                 Path(job["recorded"]),
                 exercises=job["exercises"],
                 hidden_seed=job["hidden_seed"],
+                warm=judge,
                 timeout_s=_JUDGE_S,
             )
             write_json(into / RESULTS, {name: result.to_json() for name, result in results.items()})
@@ -75,6 +79,8 @@ def main(arguments: list[str]) -> int:
     except LabError as error:
         print(error.one_line, file=sys.stderr)
         return error.exit_code
+    finally:
+        end_warm()
     (folder / "result").write_bytes(result)
     return 0
 
