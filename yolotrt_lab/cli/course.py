@@ -1,4 +1,4 @@
-"""`yolotrt course`: release a lab, collect and grade submissions, hand out feedback, export grades."""
+"""`yolotrt course`: release a lab, collect and grade submissions, hand out feedback, report, export grades."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode="markdown",
     )
-    for command in (release, collect, grade, feedback, export, status):
+    for command in (release, collect, grade, feedback, report, export, status):
         course.command()(command)
     course.command("sample-class")(sample_class)
     app.add_typer(course)
@@ -160,6 +160,43 @@ def feedback(
         note(f"Not handed in through the exchange, so send the page yourself: {', '.join(result.by_other_ways)}.")
     rows = [(student, page) for student, page in result.pages.items()]
     emit(_plain(asdict(result)), as_json=as_json, human=table(f"Feedback on {result.lab}", ("student", "page"), rows))
+
+
+def report(
+    lab: LabArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file [course/grading/reports/LAB.html].")
+    ] = None,
+    similar: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="List pairs that share this part of the smaller submission.")
+    ] = 0.6,
+    course: CourseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a page on how the lab went: scores, misconceptions, hard and doubtful exercises, flags, similar submissions.
+
+    It names students and is for instructors only; nobody else may read the file.
+
+    **Examples**
+
+    `yolotrt course report lab4`
+
+    `yolotrt course report lab4 --output lab4.html --similar 0.8`
+    """
+    from yolotrt_lab.grading.course import open_course
+    from yolotrt_lab.grading.course.report import report_lab, write_class_report
+
+    opened = open_course(course)
+    name = opened.lab(lab)
+    result = report_lab(opened, name, similar=similar)
+    path = write_class_report(result, output or opened.private.path / "reports" / f"{name}.html")
+    rows = [
+        (row.part.title, "" if row.difficulty is None else f"{row.difficulty:.0%}", row.remark) for row in result.items
+    ]
+    human: list[Table | str] = [table(f"{name}: {len(result.shares)} submissions", ("part", "of the points", ""), rows)]
+    human += [f"{len(row.students)} students: {row.text}" for row in result.misconceptions[:3]]
+    human += [f"{' and '.join(pair.students)} share {pair.share:.0%}." for pair in result.similarity.pairs[:3]]
+    emit({"file": path, **_plain(result.to_json())}, as_json=as_json, human=[*human, f"The report: {path}"])
 
 
 def export(

@@ -12,7 +12,7 @@ LOOP = (
 )
 OTHER = (
     "    import numpy\n    corners = numpy.asarray(box, float).reshape(2, 2)\n    size = numpy.ptp(corners, axis=0)\n"
-    "    assert size.shape == (2,), 'two lengths'\n    return float(size.prod()) if numpy.isfinite(size).all() else 0.0\n"
+    "    assert size.shape == (2,), 'two lengths'\n    return float(size.prod()) if numpy.isfinite(size).all() else 0\n"
 )
 THIRD = (
     "    def side(k):\n        return abs(box[k + 2] - box[k])\n    try:\n        return side(0) * side(1)\n"
@@ -79,5 +79,6 @@ def test_little_to_compare_is_no_error(answers):
 
 
 def test_numbers_do_not_depend_on_pythons_hash_seed():
-    first = similar(ada=STUB + LOOP + OTHER, ben=STUB + RENAMED + THIRD, threshold=0.0)
-    assert first.pairs[0].share == pytest.approx(0.498, abs=0.05)
+    """Which differs from process to process, while this number does not."""
+    found = similar(ada=STUB + LOOP + OTHER, ben=STUB + RENAMED + THIRD, threshold=0.0)
+    assert found.pairs[0].share == pytest.approx(79 / 177)
