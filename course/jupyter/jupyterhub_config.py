@@ -101,6 +101,7 @@ c.JupyterHub.cookie_secret_file = str(STATE / "cookie_secret")
 c.JupyterHub.shutdown_on_logout = False
 c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")
 c.Spawner.pre_spawn_hook = close_home
+c.Spawner.start_timeout = c.Spawner.http_timeout = 180  # seconds; a class logs in at the same time
 c.Spawner.cmd = [str(Path(sys.executable).parent / "jupyterhub-singleuser")]
 # Kernels talk through sockets in the account's own folder. Through the usual ports of the machine, every account
 # could listen to what another's kernel runs and prints.

@@ -106,6 +106,8 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     sample.make_course(root)
     shutil.copytree(ROOT / "course" / "jupyter", root / "course" / "jupyter")
+    with (root / "nbgrader_config.py").open("a") as stream:
+        stream.write("\nc.RecordExercises.unsafe_no_sandbox = False\n")
     return root
 
 
@@ -193,7 +195,7 @@ def answered(notebook, **changes):
 def worked(people, fetched):
     """Alice answers everything, bob one exercise; each validates."""
     path, said = f"{LAB}/{LAB}.ipynb", {}
-    for name, changes in (("alice", {}), ("bob", {"lab0_smallest": None, "lab0_written": None})):
+    for name, changes in (("alice", {"lab0_double": _CURIOUS}), ("bob", {"lab0_smallest": None, "lab0_written": None})):
         people[name].write(path, answered(people[name].read(path), **changes))
         said[name] = people[name].mine("POST", "/assignments/validate", {"path": path})
     return said
@@ -212,6 +214,13 @@ def inbound(machine):
     return machine.run("root", "ls", f"{EXCHANGE}/inbound").splitlines()
 
 
+# An answer that looks for the instructor's files when it is defined: on the student's server, and in the grader.
+_CURIOUS = """
+import os
+print("the course is here:", os.path.exists("/srv/yolotrt/course"))
+def double(x):
+    return x + x
+"""
 _FORGE = """
 import datetime as dt, pathlib, shutil, sys
 stamp = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
@@ -301,6 +310,12 @@ def test_one_handed_in_in_anothers_name_is_refused_and_hides_nothing(collected):
 
 def test_scores_are_right(graded):
     assert {name: grade["score"] for name, grade in graded.items()} == {"alice": 10.0, "bob": 6.0}
+
+
+def test_answers_run_where_the_course_is_not(graded, people):
+    notebook = people["prof"].read(f"course/autograded/alice/{LAB}/{LAB}.ipynb")
+    printed = [output["text"] for output in sample.cell(notebook, "lab0-double")["outputs"] if "text" in output]
+    assert "".join("".join(text) for text in printed).strip() == "the course is here: False"
 
 
 def test_students_get_their_own_feedback(feedback, machine):
