@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
+from yolotrt_lab.cli.course_progress import counting_bar
 from yolotrt_lab.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -105,27 +106,63 @@ def collect(labs: LabsArgument = None, course: CourseOption = None, as_json: Jso
 def grade(
     lab: LabArgument,
     students: StudentsOption = None,
-    again: Annotated[bool, typer.Option("--again", help="Also those that are graded and unchanged.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also those that are graded and unchanged, from kept results.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run and judge everything anew, whatever is kept.")] = False,
+    exercises: Annotated[
+        list[str] | None,
+        typer.Option("--exercise", help="Judge only this exercise (lab4.nms); may be repeated.", show_default=False),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Submissions that run at once [one per core].", show_default=False)
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine that run submissions.")] = 0,
+    scheduler: Annotated[
+        str, typer.Option(help="A Dask cluster that runs the submissions: tls://grader:8786.", show_default=False)
+    ] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the batch that was interrupted.")] = False,
+    canary: Annotated[bool, typer.Option(help="Grade the solution and a wrong answer first.")] = True,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Run students' code as you, without a sandbox.")
+    ] = False,
     course: CourseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run and judge the submissions that are new or changed, or that were graded by other tests.
 
-    Each is graded by itself. Grades by hand stay. What could not be judged gets no score and waits for you in
-    formgrader. Exit code 1: the grader stopped at a submission.
+    Each is graded by itself, in a sandbox, on all cores. Before the first, the solution must get full marks and a wrong
+    answer must not. Grades by hand stay. What could not be judged gets no score and waits for you in formgrader. What
+    was run is kept: when only tests change, nothing is run again. Exit code 1: the grader stopped at a submission.
 
     **Examples**
 
     `yolotrt course grade lab1`
 
     `yolotrt course grade lab1 --student ada --again`
+
+    `yolotrt course grade lab4 --exercise lab4.nms`
+
+    `yolotrt course grade lab1 --resume`
     """
-    from yolotrt_lab.grading.course import grade_lab, open_course
+    from yolotrt_lab.grading.course import GradeOptions, grade_lab, open_course
 
     opened = open_course(course)
     name = opened.lab(lab)
-    with progress_bar(f"Grading {name}") as on_progress:
-        result = grade_lab(opened, name, students=students or (), again=again, on_progress=on_progress)
+    options = GradeOptions(
+        again=again,
+        fresh=fresh,
+        exercises=tuple(exercises or ()),
+        jobs=jobs,
+        gpus=gpus,
+        scheduler=scheduler,
+        unsafe=unsafe,
+        canary=canary,
+    )
+    if unsafe:
+        note("Without a sandbox students' code can do all that you can: read, change and send your files.")
+    with counting_bar(f"Grading {name}") as on_counts:
+        result = grade_lab(opened, name, students=students or (), options=options, resume=resume, on_counts=on_counts)
     emit(_grades_json(result), as_json=as_json, human=_grades_text(result))
     failed = [item for item in result.students if item.failed]
     if failed:

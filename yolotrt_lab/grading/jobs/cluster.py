@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import uuid
 import warnings
@@ -21,6 +20,7 @@ from yolotrt_lab.grading.jobs import remote
 from yolotrt_lab.grading.jobs.parcels import Parcels
 from yolotrt_lab.grading.jobs.work import Done, Work
 from yolotrt_lab.optional import require
+from yolotrt_lab.system import usable_cores
 
 __all__ = ["Cluster", "ClusterError"]
 
@@ -70,8 +70,8 @@ class Cluster:
                 self._client = self._stack.enter_context(_connected(scheduler))
                 self._needs, self._run = parcels.by_digest(), _by_value()
             else:
-                started = self._stack.enter_context(_local_cluster(jobs or len(os.sched_getaffinity(0)), gpus))
-                self._client = self._stack.enter_context(started.get_client())
+                jobs = jobs or usable_cores()
+                self._client = self._stack.enter_context(_local_client(jobs, gpus))
                 self._needs, self._run = parcels.by_path(), remote.run
             self.slots = self._wait_for_slots(1 if scheduler else (jobs or 1))
         except BaseException:
@@ -218,14 +218,41 @@ def _connected(scheduler: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def _local_client(jobs: int, gpus: int) -> Iterator[Any]:
+    """Start a scheduler in this process, and workers that end with it.
+
+    Raises:
+        ClusterError: They do not start.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            started = stack.enter_context(_local_cluster(jobs, gpus))
+            client = stack.enter_context(started.get_client())
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise ClusterError(
+                "The workers of this machine do not start.",
+                expected=f"{jobs} processes",
+                got=error.__cause__ or error,
+                fix="--jobs 1 grades in one process.",
+            ) from error
+        yield client
+
+
+@contextlib.contextmanager
 def _local_cluster(jobs: int, gpus: int) -> Iterator[Any]:
-    """Start a scheduler in this process, and workers that end with it."""
     import dask
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.security import Security
 
     security = Security.temporary()  # type: ignore[no-untyped-call]
-    common = {"nthreads": 1, "memory_limit": 0, "security": security, "dashboard": False, "host": "127.0.0.1"}
+    common = {
+        "nthreads": 1,
+        "memory_limit": 0,  # the sandboxes have limits of their own
+        "security": security,
+        "dashboard": False,
+        "host": "127.0.0.1",
+        "silence_logs": logging.CRITICAL,
+    }
     workers: dict[str, Any] = {
         f"cpu-{number}": {"cls": Nanny, "options": {**common, "resources": {"CPU": 1}}} for number in range(jobs)
     }
