@@ -23,11 +23,12 @@ from yolotrt_lab.grading.nbgrader.judge_process import judge_in_process
 from yolotrt_lab.grading.nbgrader.marks import RESULT_TYPE, Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
 from yolotrt_lab.grading.nbgrader.rebuilding import is_check, marks_of
-from yolotrt_lab.grading.nbgrader.record_exercises import RUN_KEY, Run
+from yolotrt_lab.grading.nbgrader.record_exercises import RUN_KEY, RecordExercises, Run
 from yolotrt_lab.grading.nbgrader.release import coursedir_of, exercise_of, node_from
 from yolotrt_lab.grading.nbgrader.stand_ins import has_records, shortcuts_in
-from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
-from yolotrt_lab.grading.suite import load_exercise
+from yolotrt_lab.grading.results import ExerciseResult, State
+from yolotrt_lab.grading.sandbox.preflight import SandboxError
+from yolotrt_lab.grading.scoring.run import trouble
 
 __all__ = ["UNSCORED_KEY", "ScoreExercises"]
 
@@ -46,7 +47,6 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
     """
 
     judge_seconds = Integer(600, help="How long judging one submission may take.").tag(config=True)
-    retries = Integer(1, help="How often judging is repeated after trouble.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Score the notebook. Called by nbgrader's Autograde after RecordExercises and CleanOutputs."""
@@ -70,7 +70,12 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
             ids = [str(marks_of(cell)["grade_id"]) for cell in nb.cells if marks_of(cell).get("grade")]
             unscored |= dict.fromkeys(ids, marks.unreadable)
         resources[UNSCORED_KEY] = unscored
-        findings = [*marks.findings, *_shortcuts(run, results), *(given.findings if given else ())]
+        findings = [
+            *marks.findings,
+            *_shortcuts(run, results),
+            *_odd_answers(results),
+            *(given.findings if given else ()),
+        ]
         add_instructor_note(nb, findings, unscored)
         record = {
             "graded": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,30 +103,29 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
         ids = [name for cell in nb.cells if is_check(cell) and (name := exercise_of(cell.source))]
         reason = marks.unreadable or (run.trouble if run else "The notebook was not run.")
         if reason or run is None:
-            return {name: _trouble(name, reason) for name in ids}
+            return {name: trouble(name, reason) for name in ids}
         recorded = [name for name in ids if has_records(run.recorded, name)]
         if judged is not None:
-            results = {name: _with_reason(judged[name]) for name in recorded if name in judged}
+            results = {name: judged[name] for name in recorded if name in judged}
         else:
             results = self._judged(run.recorded, recorded, seed) if recorded else {}
-        results |= {name: _trouble(name, _why_nothing(nb, name)) for name in ids if name not in results}
+        results |= {name: trouble(name, _why_nothing(nb, name)) for name in ids if name not in results}
         return {name: why_undefined(nb, run.ended, result) for name, result in results.items()}
 
     def _judged(self, recorded: Path, ids: list[str], seed: int) -> dict[str, ExerciseResult]:
-        error: LabError | None = None
-        for _ in range(1 + self.retries):
-            try:
-                results = judge_in_process(recorded, exercises=ids, hidden_seed=seed, timeout_s=self.judge_seconds)
-            except LabError as caught:
-                error = caught
-                self.log.error("%s", caught.one_line)
-                continue
-            if all(result.state is not State.TROUBLE for result in results.values()):
-                return results
-            error = None
-        if error is not None:
-            return {name: _trouble(name, error.one_line) for name in ids}
-        return {name: _with_reason(result) for name, result in results.items()}
+        try:
+            return judge_in_process(
+                recorded,
+                exercises=ids,
+                hidden_seed=seed,
+                timeout_s=self.judge_seconds,
+                unsafe=RecordExercises(parent=self).unsafe_no_sandbox,
+            )
+        except SandboxError:
+            raise
+        except LabError as error:
+            self.log.error("%s", error.one_line)
+            return {name: trouble(name, error.one_line) for name in ids}
 
 
 def _trusted_output(result: ExerciseResult, points: float) -> NotebookNode:
@@ -139,23 +143,6 @@ def _fitting(result: ExerciseResult, points: float) -> ExerciseResult:
     return dataclasses.replace(result, state=State.TROUBLE, note=f"{text} Build the notebooks and release them again.")
 
 
-def _with_reason(result: ExerciseResult) -> ExerciseResult:
-    if result.state is not State.TROUBLE:
-        return result
-    broken = "; ".join(f"{test.name}: {test.trouble}" for test in result.tests if test.trouble)
-    return dataclasses.replace(result, note=f"A test of the suite is broken: {broken}") if broken else result
-
-
-def _trouble(exercise_id: str, reason: str) -> ExerciseResult:
-    """Return the result of an exercise that nobody could judge."""
-    try:
-        loaded = load_exercise(exercise_id)
-    except Exception:
-        return ExerciseResult(exercise_id, exercise_id, State.TROUBLE, (), reason)
-    tests = tuple(TestResult(test.name, test.title, test.points, passed=False) for test in loaded.tests)
-    return ExerciseResult(exercise_id, loaded.exercise.title, State.TROUBLE, tests, reason)
-
-
 def _shortcuts(run: Run | None, results: dict[str, ExerciseResult]) -> list[Finding]:
     """Return what an instructor should know about calls of functions that would be the whole answer."""
     if run is None:
@@ -165,6 +152,18 @@ def _shortcuts(run: Run | None, results: dict[str, ExerciseResult]) -> list[Find
         Finding("shortcut", f"The answer to {name} calls {', '.join(sorted(calls))}.", suspicious=True)
         for name, calls in found.items()
         if calls
+    ]
+
+
+def _odd_answers(results: dict[str, ExerciseResult]) -> list[Finding]:
+    """Return what an instructor should know about answers that a test stumbled over."""
+    found = {
+        name: [f"{test.name} ({test.odd})" for test in result.tests if test.odd] for name, result in results.items()
+    }
+    return [
+        Finding("odd answer", f"What {name} returns cannot be checked: {'; '.join(odd)[:500]}.", suspicious=True)
+        for name, odd in found.items()
+        if odd
     ]
 
 

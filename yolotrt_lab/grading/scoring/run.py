@@ -12,7 +12,7 @@ from yolotrt_lab.grading.sandbox.preflight import SandboxError
 from yolotrt_lab.grading.scoring.warm import JudgeService
 from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
 
-__all__ = ["score", "trouble"]
+__all__ = ["fitting", "score", "trouble"]
 
 _ATTEMPTS = 2
 
@@ -56,7 +56,7 @@ def score(
                 break
             try:
                 found = judge.judge(recorded, waiting, timeout_s=timeout_s)
-                results |= {name: _fitting(name, result, root) for name, result in found.items()}
+                results |= {name: fitting(name, result, root) for name, result in found.items()}
             except SandboxError:
                 raise
             except LabError as error:
@@ -83,7 +83,7 @@ def _trouble_of(loaded: LoadedExercise, reason: str) -> ExerciseResult:
     return ExerciseResult(loaded.exercise.id, loaded.exercise.title, State.TROUBLE, tests, reason)
 
 
-def _fitting(name: str, result: ExerciseResult, root: Path | None) -> ExerciseResult:
+def fitting(name: str, result: ExerciseResult, root: Path | None) -> ExerciseResult:
     """Return a verdict as the judge gave it, if it is one on this exercise: its tests, with their points."""
     if result.state is State.TROUBLE and not result.tests:
         return trouble(name, f"A file of the suite is broken: {result.note}", root=root)

@@ -9,7 +9,6 @@ requests in their order.
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
 import time
 from pathlib import Path
@@ -20,8 +19,6 @@ from yolotrt_lab.grading.scoring.session import JudgeSession
 __all__ = ["main", "serve"]
 
 _POLL_S = 0.01
-# Imported before the forks, where they are installed: every exercise about engines or pictures needs them.
-_HEAVY = ("onnx", "onnxruntime", "openvino", "cv2", "yolotrt_lab.report.plots.style")
 
 
 def serve(desk: Desk) -> None:
@@ -49,11 +46,6 @@ def serve(desk: Desk) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Serve the desk that the command line names, and return the exit code."""
     (folder,) = sys.argv[1:] if arguments is None else arguments
-    for name in _HEAVY:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
     serve(Desk(Path(folder)))
     return 0
 

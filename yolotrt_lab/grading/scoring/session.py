@@ -9,7 +9,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import importlib
 import os
+import pickle
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +31,8 @@ from yolotrt_lab.grading.suite import LoadedExercise, load_exercise
 
 __all__ = ["JudgeSession", "Primed"]
 
+# Slow to import, so forks are better off if they find them there. Their imports do nothing that a fork would lack.
+_HEAVY = ("cv2", "matplotlib.figure", "onnx", "onnxruntime", "openvino", "yolotrt_lab.report.plots.style")
 _LEAST_CPU_S = 60.0
 _TIMES_REFERENCE = 10.0
 _WALL_PER_CPU = 4.0
@@ -99,19 +105,26 @@ class JudgeSession(JudgePlugin):
 
         What starts threads is made in a fork only: a fork has no threads but one, and would wait for them for ever.
         """
-        for name, loaded in self._loaded_ones.items():
-            ended = run_forked(lambda say, loaded=loaded: self._probe(loaded, reference, say), limits=self.limits)  # type: ignore[misc]
-            result = self._assembled(loaded, ended)
-            sound = frozenset(test.name for test in result.tests if test.passed)
-            self.primed[name] = Primed(sound, ended.cpu_s)
-            threads = {
-                key: value for message in ended.said for key, value in message.items() if key.startswith("threads")
-            }
-            if ended.reason or threads.get("threads_of_inputs", 2) > 1:
-                continue
-            self._remember_inputs(loaded)
-            if threads.get("threads", 2) == 1:
-                self._judge_here(loaded, reference, lambda _: None)
+        with tempfile.TemporaryDirectory(prefix="yolotrt-inputs-") as folder:
+            for loaded in self._loaded_ones.values():
+                self._prime(loaded, reference, Path(folder) / f"{loaded.exercise.id}.pickle")
+
+    def _prime(self, loaded: LoadedExercise, reference: Path, made: Path) -> None:
+        name = loaded.exercise.id
+        ended = self._probed(loaded, reference, made)
+        result = self._assembled(loaded, ended)
+        sound = frozenset(test.name for test in result.tests if test.passed)
+        self.primed[name] = Primed(sound, ended.cpu_s)
+        said = {key: value for message in ended.said for key, value in message.items()}
+        if ended.reason:
+            return
+        if said["threads_of_inputs"] > 1:
+            with contextlib.suppress(Exception):  # then they are made anew for each submission
+                self._memo |= pickle.loads(made.read_bytes())  # our own, of inputs only: no answer was read by then
+            return
+        self._remember_inputs(loaded)
+        if said["threads"] == 1:
+            self._judge_here(loaded, reference, lambda _: None)
 
     def judge(self, name: str, recorded: Path) -> ExerciseResult:
         """Return the verdict on one exercise; what ends badly is tried once more before it counts.
@@ -125,6 +138,7 @@ class JudgeSession(JudgePlugin):
             return ExerciseResult(name, name, State.TROUBLE, (), self._broken.get(name, "There is no such exercise."))
         for _ in range(2):
             ended = run_forked(lambda say: self._judge_here(loaded, recorded, say), limits=self._limits_of(name))
+            _import_as(ended)
             result = self._assembled(loaded, ended)
             if not ended.reason and not any(test.trouble or test.odd for test in result.tests):
                 break
@@ -144,9 +158,20 @@ class JudgeSession(JudgePlugin):
         cpu_s = min(self.limits.cpu_s, max(_LEAST_CPU_S, _TIMES_REFERENCE * primed.cpu_s))
         return dataclasses.replace(self.limits, cpu_s=cpu_s, wall_s=min(self.limits.wall_s, _WALL_PER_CPU * cpu_s))
 
-    def _probe(self, loaded: LoadedExercise, reference: Path, say: Say) -> None:
+    def _probed(self, loaded: LoadedExercise, reference: Path, made: Path) -> Ended:
+        """Judge the reference in a fork; once more if it imported something, which may have started threads."""
+        while True:
+            ended = run_forked(lambda say: self._probe(loaded, reference, made, say), limits=self.limits)
+            if not _import_as(ended):
+                return ended
+
+    def _probe(self, loaded: LoadedExercise, reference: Path, made: Path, say: Say) -> None:
         self._remember_inputs(loaded)
         say({"threads_of_inputs": _threads()})
+        with contextlib.suppress(Exception):  # not everything can be pickled, nor has to be
+            made.write_bytes(
+                pickle.dumps({key: value for key, value in self._memo.items() if key[0] == loaded.exercise.id})
+            )
         self._judge_here(loaded, reference, say)
         say({"threads": _threads()})
 
@@ -176,6 +201,7 @@ class JudgeSession(JudgePlugin):
         drawn = with_picture(judged(loaded, self.results_of(loaded)), loaded, recorded).picture
         if drawn is not None:
             say({"picture": drawn.to_json()})
+        say({"modules": [name for name in _HEAVY if name in sys.modules]})
 
     def _assembled(self, loaded: LoadedExercise, ended: Ended) -> ExerciseResult:
         """Return the verdict from what a fork said."""
@@ -215,6 +241,15 @@ class JudgeSession(JudgePlugin):
             misconception="Look at its size, and at loops and sizes within the models that it holds.",
             odd=words,
         )
+
+
+def _import_as(ended: Ended) -> bool:
+    """Import what a fork imported, for those to come; return whether there was anything new."""
+    wanted = {name for message in ended.said for name in message.get("modules", ()) if name in _HEAVY}
+    new = sorted(wanted - set(sys.modules))
+    for name in new:
+        importlib.import_module(name)
+    return bool(new)
 
 
 def _threads() -> int:

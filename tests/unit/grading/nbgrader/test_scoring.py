@@ -1,5 +1,6 @@
 """From records to trusted outputs, without kernels."""
 
+import dataclasses
 import json
 import operator
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from nbconvert.exporters import HTMLExporter
 from nbgrader.utils import determine_grade
 
 from yolotrt_lab.grading.judging import judge
-from yolotrt_lab.grading.nbgrader import judge_process, score_exercises
+from yolotrt_lab.grading.nbgrader import score_exercises
 from yolotrt_lab.grading.nbgrader.escape_answers import EscapeAnswers
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.instructor_note import add_instructor_note, is_instructor_note
@@ -21,6 +22,8 @@ from yolotrt_lab.grading.nbgrader.release import empty_notebook, node_from
 from yolotrt_lab.grading.nbgrader.score_exercises import UNSCORED_KEY, ScoreExercises
 from yolotrt_lab.grading.recording import MISSING, record
 from yolotrt_lab.grading.results import State
+from yolotrt_lab.grading.sandbox.preflight import SandboxError
+from yolotrt_lab.grading.scoring.run import fitting
 from yolotrt_lab.grading.suite import load_exercise
 
 IDS = ("lab0.double", "lab0.smallest")
@@ -39,9 +42,10 @@ def scored(root, sample, tmp_path, monkeypatch):
     """Score a notebook whose answers were recorded as given; return score by grade id, reasons, and the notebook."""
     calls = []
 
-    def judge_here(recorded, *, exercises, hidden_seed, timeout_s):
+    def judge_here(recorded, *, exercises, hidden_seed, **_):
         calls.append(exercises)
-        return judge(recorded, exercises=exercises, hidden_seed=hidden_seed)
+        results = judge(recorded, exercises=exercises, hidden_seed=hidden_seed)
+        return {name: fitting(name, result, None) for name, result in results.items()}
 
     monkeypatch.setattr(score_exercises, "judge_in_process", judge_here)
 
@@ -154,30 +158,21 @@ class TestTroubleCostsNothing:
         result = scored()
         self.assert_open(result, "lab0-double-check", reason="test_is_a_number: AttributeError")
         assert result[0]["lab0-smallest-check"] == 4.0
-        assert len(scored.calls) == 2  # once more, in case it passes
 
     def test_the_judge_fails(self, scored, monkeypatch):
-        calls = []
-
         def fail(*_, **more):
-            calls.append(more)
             raise JudgeError("The judge failed.", got="out of memory")
 
         monkeypatch.setattr(score_exercises, "judge_in_process", fail)
         self.assert_open(scored(), "lab0-double-check", "lab0-smallest-check", reason="out of memory")
-        assert len(calls) == 2
 
-    def test_the_judge_fails_once(self, scored, monkeypatch):
-        right = score_exercises.judge_in_process
-        errors = [JudgeError("The judge failed.")]
+    def test_without_a_sandbox_nothing_is_graded(self, scored, monkeypatch):
+        def refuse(*_, **more):
+            raise SandboxError("There is no sandbox.")
 
-        def fail_once(*places, **more):
-            if errors:
-                raise errors.pop()
-            return right(*places, **more)
-
-        monkeypatch.setattr(score_exercises, "judge_in_process", fail_once)
-        assert scored()[1] == {}
+        monkeypatch.setattr(score_exercises, "judge_in_process", refuse)
+        with pytest.raises(SandboxError):
+            scored()
 
     def test_points_that_do_not_fit(self, scored):
         def change(notebook):
@@ -237,37 +232,37 @@ class TestNoteForInstructors:
         assert "<script>" not in HTMLExporter().markdown2html({"cell": cell}, cell.source)
 
 
+def test_an_answer_that_a_test_stumbles_over_is_noted(scored, root, sample, monkeypatch):
+    right = score_exercises.judge_in_process
+
+    def stumble(*places, **more):
+        results = right(*places, **more)
+        tests = tuple(dataclasses.replace(test, passed=False, odd="TypeError: x") for test in results[IDS[0]].tests)
+        return {**results, IDS[0]: dataclasses.replace(results[IDS[0]], tests=tests, state=State.FAILED)}
+
+    monkeypatch.setattr(score_exercises, "judge_in_process", stumble)
+    scored()
+    (finding,) = PrivateFolder(root).student(sample.LAB, "ada").read("grading")["findings"]
+    assert (finding["kind"], finding["suspicious"]) == ("odd answer", True)
+    assert "test_is_a_number (TypeError: x)" in finding["text"]
+
+
 class TestJudgeProcess:
     """The real thing, in a process of its own."""
 
-    def test_verdicts(self, root, tmp_path):
-        for exercise_id, answer in zip(IDS, (double, lambda values: None), strict=True):
-            record(load_exercise(exercise_id), answer, folder=tmp_path, hidden_seed=5)
-        results = judge_in_process(tmp_path, exercises=IDS, hidden_seed=5, timeout_s=120)
-        assert [results[name].state for name in IDS] == [State.PASSED, State.FAILED]
-
-    def test_it_never_records(self, root, tmp_path, monkeypatch):
+    def test_verdicts(self, root, tmp_path, monkeypatch):
         monkeypatch.setenv("YOLOTRT_RECORD", str(tmp_path / "elsewhere"))
-        judge_in_process(tmp_path, exercises=IDS[:1], hidden_seed=5, timeout_s=120)
-        assert not (tmp_path / "elsewhere").exists()
+        for exercise_id, answer in zip(IDS, (double, lambda values: None), strict=True):
+            record(load_exercise(exercise_id), answer, folder=tmp_path / "a", hidden_seed=5)
+        for _ in range(2):  # once started, it judges one after the other
+            results = judge_in_process(tmp_path / "a", exercises=IDS, hidden_seed=5, timeout_s=120, unsafe=True)
+            assert [results[name].state for name in IDS] == [State.PASSED, State.FAILED]
+        assert not (tmp_path / "elsewhere").exists()  # it never records
 
-    @pytest.mark.parametrize(
-        ("settings", "words"),
-        [
-            ({"exercises": ("lab0.nothing",)}, "no exercise 'lab0.nothing'|exit code 2"),
-            ({"timeout_s": 0.01}, "took too long"),
-        ],
-    )
-    def test_failures(self, root, tmp_path, settings, words):
-        with pytest.raises(JudgeError, match=words):
-            judge_in_process(tmp_path, **{"exercises": IDS, "hidden_seed": 5, "timeout_s": 120, **settings})
-
-    def test_an_exercise_left_out(self, root, tmp_path, monkeypatch):
-        def run(command, **_):
-            (tmp_path / "r.json").write_text("{}")
-            return SimpleNamespace(returncode=0, stdout="", stderr="")
-
-        monkeypatch.setattr(judge_process.subprocess, "run", run)
-        monkeypatch.setattr(judge_process, "read_json", lambda _: {})
-        with pytest.raises(JudgeError, match="left out"):
-            judge_in_process(tmp_path, exercises=IDS, hidden_seed=5, timeout_s=1)
+    def test_what_cannot_be_judged_is_trouble(self, root, tmp_path):
+        results = judge_in_process(
+            tmp_path, exercises=("lab0.nothing", *IDS), hidden_seed=5, timeout_s=120, unsafe=True
+        )
+        assert results["lab0.nothing"].state is State.TROUBLE
+        assert "no exercise" in results["lab0.nothing"].note
+        assert [results[name].state for name in IDS] == [State.MISSING, State.MISSING]
