@@ -42,9 +42,9 @@ def confine(spec: Mapping[str, Any]) -> None:
     Raises:
         OSError: The system refused a step; nothing untrusted may run then.
     """
-    with contextlib.suppress(OSError):  # let the system's own emergency end this first
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("800")
+    # Where memory runs out, the system is to end this first.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("800")
     for name, value in spec["limits"].items():
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]

@@ -22,7 +22,7 @@ _INSTALLERS = (
     ("pacman", "sudo pacman -S bubblewrap"),
     ("apk", "sudo apk add bubblewrap"),
 )
-# What distributions and administrators switch off user namespaces with: file, the value that does, the line that undoes.
+# What user namespaces are switched off with: file, the value that does, the line that undoes.
 _SWITCHES = (
     ("kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
     ("user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=10000"),

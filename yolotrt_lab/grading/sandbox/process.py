@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,10 +35,13 @@ class SandboxedProcess:
         container: The sandbox, whose first program waits for its order.
         policy: What is inside.
         output: Where to read what is written to standard output and standard error.
+        exit_code: Tells the command's exit code; None while it runs.
     """
 
-    def __init__(self, container: Container, policy: SandboxPolicy, output: int) -> None:
-        self._container, self._policy = container, policy
+    def __init__(
+        self, container: Container, policy: SandboxPolicy, output: int, exit_code: Callable[[], int | None]
+    ) -> None:
+        self._container, self._policy, self._exit_code = container, policy, exit_code
         self._output = _Collector(output, policy.limits.output_bytes)
         self._closed = False
         uid = uid_inside(policy)
@@ -49,7 +52,7 @@ class SandboxedProcess:
             container.kill()
             container.close()
             raise SandboxError("The sandbox's folders could not be filled.", got=error) from None
-        self._watchdog = Watchdog(container, policy.limits)
+        self._watchdog = Watchdog(container, policy.limits, exit_code)
 
     @classmethod
     def start(cls, command: Sequence[str], policy: SandboxPolicy) -> Self:
@@ -71,7 +74,7 @@ class SandboxedProcess:
             raise
         finally:
             os.close(writing)
-        process = cls(container, policy, reading)
+        process = cls(container, policy, reading, container.exit_code)
         order = {**confinement(policy), "command": list(command)}
         container.send(json.dumps(order).encode() + b"\n")
         return process
@@ -90,7 +93,7 @@ class SandboxedProcess:
 
     def poll(self) -> int | None:
         """Return the exit code (minus the signal's number where one ended it), None while the command runs."""
-        return self._container.exit_code()
+        return self._exit_code()
 
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for the command's end and return its exit code.

@@ -104,10 +104,10 @@ def filter_program(*, gpu: bool = False, machine: str | None = None) -> bytes:
     if column == 0:
         steps += [_step(_AT_LEAST, _X32_BIT, skip_false=1), _step(_RETURN, _KILL)]
     absent = _ABSENT if gpu else _ABSENT | _ABSENT_WITHOUT_GPU
-    for numbers, error in [(_DENIED, errno.EPERM), (absent, errno.ENOSYS)]:
-        for pair in numbers.values():
-            if (number := pair[column]) is not None:
-                steps += [_step(_EQUAL, number, skip_false=1), _step(_RETURN, _FAIL | error)]
+    denied = [(pair[column], errno.EPERM) for pair in _DENIED.values()]
+    for number, error in [*denied, *((pair[column], errno.ENOSYS) for pair in absent.values())]:
+        if number is not None:
+            steps += [_step(_EQUAL, number, skip_false=1), _step(_RETURN, _FAIL | error)]
     steps += [
         _step(_EQUAL, _CLONE[column], skip_false=4),
         _step(_LOAD, _FIRST_ARGUMENT_AT),

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from yolotrt_lab.grading.sandbox.container import Container
@@ -43,14 +43,15 @@ class Watchdog:
     Args:
         container: The sandbox.
         limits: What it may use.
+        exit_code: Tells that it has ended.
 
     Attributes:
         killed: Which limit it went beyond: "memory", "processes", "disk", "wall" or "cpu"; "" if none.
     """
 
-    def __init__(self, container: Container, limits: SandboxLimits) -> None:
+    def __init__(self, container: Container, limits: SandboxLimits, exit_code: Callable[[], int | None]) -> None:
         self.killed = ""
-        self._container, self._limits = container, limits
+        self._container, self._limits, self._exit_code = container, limits, exit_code
         self._started = time.monotonic()
         self._usage = Usage()
         self._over = threading.Event()
@@ -70,7 +71,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(_INTERVAL_S):
-            if self._container.exit_code() is not None:
+            if self._exit_code() is not None:
                 return
             self.killed = self._look()
             if self.killed:
@@ -82,6 +83,8 @@ class Watchdog:
         """Measure, and return which limit is passed."""
         cpu_s, memory, processes = _of_processes(self._container.proc)
         disk, files = _of_folders(self._container.folders)
+        if memory + disk > self._limits.memory_bytes:  # perhaps only because forks that share it were counted in full
+            memory = _shared_out(self._container.proc)
         seen = self._usage
         self._usage = replace(
             seen,
@@ -119,6 +122,18 @@ def _of_processes(proc: int) -> tuple[float, int, int]:
             threads += int(fields[17])
             memory += _resident(_read(proc, f"{name}/status"))
     return cpu_ticks / _TICKS, memory, threads
+
+
+def _shared_out(proc: int) -> int:
+    """Return the memory of all processes, with what several share counted once. Takes the system a while."""
+    total = 0
+    for name in os.listdir(proc):
+        if name.isdecimal():
+            with contextlib.suppress(OSError, ValueError):
+                for line in _read(proc, f"{name}/smaps_rollup").splitlines():
+                    if line.startswith((b"Pss_Anon:", b"SwapPss:")):
+                        total += 1024 * int(line.split()[1])
+    return total
 
 
 def _resident(status: bytes) -> int:
