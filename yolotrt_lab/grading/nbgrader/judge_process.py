@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolotrt_lab.grading.jobs.warm import warm_judge
 from yolotrt_lab.grading.results import ExerciseResult
 from yolotrt_lab.grading.scoring.run import score
-from yolotrt_lab.grading.scoring.shared import shared_judge
 from yolotrt_lab.grading.scoring.warm import JudgeError
 
 __all__ = ["JudgeError", "judge_in_process"]
@@ -20,7 +20,6 @@ def judge_in_process(
     hidden_seed: int,
     timeout_s: float,
     reference: Path | None = None,
-    slot: int = 0,
     unsafe: bool = False,
 ) -> dict[str, ExerciseResult]:
     """Return the verdict on each exercise; what the judge fails at is tried once more, and then said to be trouble.
@@ -31,13 +30,10 @@ def judge_in_process(
         hidden_seed: The seed that the hidden cases were recorded with.
         timeout_s: How long judging may take.
         reference: The folder with the reference solution's records, if they are at hand.
-        slot: The worker's number on this machine.
         unsafe: Without a sandbox.
 
     Raises:
         SandboxError: No sandbox can be made here.
     """
-    with shared_judge(exercises, hidden_seed=hidden_seed, reference=reference, slot=slot, unsafe=unsafe) as judge:
-        return score(
-            recorded, exercises=exercises, hidden_seed=hidden_seed, warm=judge, unsafe=unsafe, timeout_s=timeout_s
-        )
+    judge = warm_judge(exercises[0].partition(".")[0], hidden_seed, reference, unsafe=unsafe)
+    return score(recorded, exercises=exercises, hidden_seed=hidden_seed, warm=judge, timeout_s=timeout_s)

@@ -86,7 +86,7 @@ def _trouble_of(loaded: LoadedExercise, reason: str) -> ExerciseResult:
 def fitting(name: str, result: ExerciseResult, root: Path | None) -> ExerciseResult:
     """Return a verdict as the judge gave it, if it is one on this exercise: its tests, with their points."""
     if result.state is State.TROUBLE and not result.tests:
-        return trouble(name, f"A file of the suite is broken: {result.note}", root=root)
+        return trouble(name, result.note, root=root)
     try:
         loaded = load_exercise(name, root=root)
     except Exception as error:  # as in `trouble`

@@ -82,7 +82,7 @@ class JudgeSession(JudgePlugin):
             except LabError as error:
                 self._broken[name] = error.one_line
             except Exception as error:  # a file of the suite that does not load is trouble for its exercise alone
-                self._broken[name] = f"{type(error).__name__}: {error}"
+                self._broken[name] = f"Its file in the suite does not load: {type(error).__name__}: {error}"
         self._serve = serve
         if self._loaded_ones:
             run_pytest([loaded.path for loaded in self._loaded_ones.values()], self)
@@ -135,7 +135,7 @@ class JudgeSession(JudgePlugin):
         """
         loaded = self._loaded_ones.get(name)
         if loaded is None:
-            return ExerciseResult(name, name, State.TROUBLE, (), self._broken.get(name, "There is no such exercise."))
+            return ExerciseResult(name, name, State.TROUBLE, (), self._broken.get(name, f"The lab has no exercise {name!r}."))
         for _ in range(2):
             ended = run_forked(lambda say: self._judge_here(loaded, recorded, say), limits=self._limits_of(name))
             _import_as(ended)
