@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from yolotrt_lab.grading.sandbox.policy import SandboxPolicy, slot_uid
@@ -15,6 +15,7 @@ __all__ = ["bubblewrap_arguments", "files_inside", "memory_folders", "uid_inside
 
 _SHARED_MEMORY_BYTES = 64 * 2**20
 _GID = 64_000
+_MADE = {PurePosixPath(name) for name in ("/dev", "/proc", "/tmp")}
 _CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # for the launcher, which gives them up
 
 
@@ -66,20 +67,22 @@ def bubblewrap_arguments(policy: SandboxPolicy, *, files: Mapping[str, int], inf
     for device in gpu_devices() if policy.gpu else ():
         arguments += ["--dev-bind", str(device), str(device)]
     mounts = sorted(_mounts(policy), key=lambda mount: PurePosixPath(mount[0]).parts)
-    for folder in _parents([place for place, _ in mounts] + list(files)):
-        arguments += ["--perms", "0755", "--dir", folder]  # by itself, bubblewrap makes them for root only
-    for _, step in mounts:
-        arguments += step
+    for place, step in mounts:
+        arguments += [*_folders_above(place, mounts), *step]
     for place, descriptor in files.items():
-        arguments += ["--perms", "0644", "--file", str(descriptor), place]
+        arguments += [*_folders_above(place, mounts), "--perms", "0644", "--file", str(descriptor), place]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
 
-def _parents(places: Iterable[str]) -> list[str]:
-    """Return the folders that have to be there for some places to be in, outer ones first."""
-    found = {parent for place in places for parent in PurePosixPath(place).parents}
-    made = (PurePosixPath("/"), PurePosixPath("/dev"), PurePosixPath("/proc"), PurePosixPath("/tmp"))
-    return [str(folder) for folder in sorted(found - set(made), key=lambda folder: folder.parts)]
+def _folders_above(place: str, mounts: Sequence[tuple[str, list[str]]]) -> list[str]:
+    """Return the arguments that make the folders above a place; by itself, bubblewrap makes them for root only."""
+    arguments = []
+    shown = [PurePosixPath(other) for other, step in mounts if step[0] == "--ro-bind"]
+    for folder in reversed(PurePosixPath(place).parents[:-1]):
+        is_there = folder in _MADE or any(folder.is_relative_to(other) for other in shown)
+        if not is_there:
+            arguments += ["--perms", "0755", "--dir", str(folder)]
+    return arguments
 
 
 def _mounts(policy: SandboxPolicy) -> Iterator[tuple[str, list[str]]]:

@@ -36,7 +36,8 @@ def python_mounts() -> tuple[tuple[Path, str], ...]:
             if path.exists() and not path.is_relative_to("/usr") and prefix != "/":
                 found[str(path)] = path.resolve()
     for path in _interpreter_links():
-        found.setdefault(str(path), path.resolve())
+        if not any(path.is_relative_to(place) for place in found):
+            found[str(path)] = path.resolve()
     found |= {f"/etc/{name}": Path("/etc") / name for name in _ETC if (Path("/etc") / name).exists()}
     found |= {name: Path(name) for name in _SYS if Path(name).exists()}
     package = Path(yolotrt_lab.__file__).resolve().parent

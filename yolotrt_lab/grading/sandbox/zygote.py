@@ -8,6 +8,7 @@ it forks a child, which joins the namespaces that bubblewrap made, confines itse
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -28,7 +29,8 @@ from yolotrt_lab.grading.sandbox.python_view import base_environment
 
 __all__ = ["Zygote"]
 
-_NAMESPACES = ("user", "mnt", "net", "ipc", "uts", "cgroup", "pid")
+_NAMESPACES = ("mnt", "net", "ipc", "uts", "cgroup", "pid")
+_NS_GET_USERNS = 0xB701
 _START_S = 300.0
 _ANSWER_S = 60.0
 # Where libraries look for a home while they are imported: a folder that is there in the sandbox, too, by the same name.
@@ -140,18 +142,12 @@ class Zygote:
         """Have a child join a sandbox; return the socket by which it waits and will tell its exit code."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, contextlib.ExitStack() as opened:
-            names, handles = [], [theirs.fileno(), errors]
-            for name in _NAMESPACES:
-                if name == "user" and os.geteuid() == 0:
-                    continue  # root makes none
-                with contextlib.suppress(FileNotFoundError):
-                    handle = os.open(f"/proc/{container.init}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                    opened.callback(os.close, handle)
-                    names.append(name)
-                    handles.append(handle)
-            order = {**confinement(policy), "command": list(command[1:]), "namespaces": names, "home": str(self._home)}
+            namespaces = _namespaces_of(container.init)
+            for handle in namespaces:
+                opened.callback(os.close, handle)
+            order = {**confinement(policy), "command": list(command[1:]), "home": str(self._home)}
             try:
-                _send(self._socket, order, handles)
+                _send(self._socket, order, [theirs.fileno(), errors, *namespaces])
                 told = _received(self._socket)
             except (OSError, ValueError) as error:
                 ours.close()
@@ -160,6 +156,26 @@ class Zygote:
             ours.close()
             raise SandboxError("The program could not be started in its sandbox.", got=told["error"])
         return ours
+
+
+def _namespaces_of(process: int) -> list[int]:
+    """Return descriptors of a process's namespaces, in the order in which they can be joined.
+
+    Where a plain user makes the sandbox, bubblewrap makes two namespaces of users, one in the other: the other
+    namespaces belong to the outer one, and what is in the inner one has no power over them any more.
+    """
+    found = []
+    for name in _NAMESPACES:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
+    if os.geteuid() == 0:
+        return found  # root makes no namespace of users
+    inner = os.open(f"/proc/{process}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    outer = fcntl.ioctl(found[0], _NS_GET_USERNS)
+    if os.fstat(outer).st_ino == os.fstat(inner).st_ino:
+        os.close(inner)
+        return [outer, *found]
+    return [outer, *found, inner]
 
 
 class _Status:
