@@ -110,7 +110,7 @@ def find_similar(
     found = sorted(((share, pair) for pair, share in shares.items() if share >= threshold), key=lambda x: (-x[0], x[1]))
     values = list(shares.values())
     return Similarity(
-        tuple(SimilarPair(pair, share, _matches(prints[pair[0]], prints[pair[1]])) for share, pair in found),
+        tuple(SimilarPair(pair, share, _matches(prints[pair[0]], prints[pair[1]], stubs)) for share, pair in found),
         threshold,
         compared=len(values),
         median=float(np.median(values)) if values else None,
@@ -154,7 +154,7 @@ def _leave_out(prints: Mapping[str, Mapping[str, Any]], common: Mapping[str, set
             one.hash_idx = {gram: places for gram, places in one.hash_idx.items() if gram in one.hashes}
 
 
-def _matches(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[MatchingPart, ...]:
+def _matches(first: Mapping[str, Any], second: Mapping[str, Any], stubs: Mapping[str, str]) -> tuple[MatchingPart, ...]:
     from copydetect import compare_files  # type: ignore[import-untyped]
 
     found = []
@@ -166,7 +166,8 @@ def _matches(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Match
         one.token_coverage = other.token_coverage = 1  # its own shares are not used
         _, _, slices = compare_files(one, other)
         texts = one.raw_code, other.raw_code
-        places = tuple(_places(part, len(text)) for part, text in zip(slices, texts, strict=True))
+        given = {line.strip() for line in stubs.get(name, "").splitlines()}
+        places = tuple(_own(_places(part, len(text)), text, given) for part, text in zip(slices, texts, strict=True))
         share = shared / min(len(one.hashes), len(other.hashes))
         found.append(MatchingPart(name, share, texts, (places[0], places[1])))
     return tuple(sorted(found, key=lambda part: (-part.share, part.grade_id)))
@@ -180,3 +181,14 @@ def _places(slices: Any, length: int) -> tuple[tuple[int, int], ...]:
         if low < high:
             places.append((low, high))
     return tuple(places)
+
+
+def _own(places: tuple[tuple[int, int], ...], text: str, given: set[str]) -> tuple[tuple[int, int], ...]:
+    """Return the places without the lines that the release has: a passage may begin before them."""
+    own, start = [], 0
+    for line in text.splitlines(keepends=True):
+        end = start + len(line)
+        if line.strip() not in given:
+            own += [(max(begin, start), min(stop, end)) for begin, stop in places if begin < end and stop > start]
+        start = end
+    return tuple(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def _item_row(records: ClassRecords, part: Part) -> ItemRow:
     p = difficulty(shares) if shares else None
     r = item_rest_correlation(shares, with_rest) if enough and len(records.parts) > 1 else None
     d = upper_lower_discrimination(shares, totals) if enough else None
-    return ItemRow(part, outcomes, len(shares), p, r, d, _remark(p, r) if enough else "")
+    return ItemRow(part, outcomes, len(shares), p, r, d, _remark(p, r, len(shares)) if enough else "")
 
 
 def _outcome(item: SubmissionRecord, part: Part) -> str:
@@ -144,15 +145,19 @@ def _outcome(item: SubmissionRecord, part: Part) -> str:
     return "half or more" if score >= part.points / 2 else "less than half" if score > 0 else "no points"
 
 
-def _remark(p: float | None, r: float | None) -> str:
-    """Return what numbers suggest to look at; Ebel and Frisbie's borders, as words."""
-    if r is not None and r < 0:
+def _remark(p: float | None, r: float | None, count: int) -> str:
+    """Return what the numbers suggest to look at, if it is more than chance: r is uncertain by about 2 / sqrt(n).
+
+    An item that correlates less than 0.2 is a poor one by Ebel and Frisbie.
+    """
+    uncertain = 2 / math.sqrt(count)
+    if r is not None and r < -uncertain:
         return "Those who are strong otherwise lose points here: is a test or the text wrong?"
     if p is not None and p >= 0.95:
         return "Nearly everybody has it: it says little about anybody."
     if p is not None and p <= 0.25:
         return "Few have it: is something missing before it?"
-    if r is not None and r < 0.2:
+    if r is not None and r + uncertain < 0.2:
         return "It hardly tells strong from weak submissions."
     return ""
 
