@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class StockCourse:
         (folder / "course" / "source" / lab.name).mkdir(parents=True)
         (folder / "home" / ".ssh").mkdir(parents=True)
         (folder / "home" / ".ssh" / "id_ed25519").write_text("home-canary\n")
+        (folder / "home" / ".bashrc").write_text("# a shell's start\n")
         (folder / "course" / "nbgrader_config.py").write_text(CONFIG)
         (folder / "course" / "source" / lab.name / lab.file).write_text(stock_solution(lab))
         self._nbgrader(folder, "generate_assignment", lab.name)
@@ -128,8 +129,8 @@ class StockCourse:
         return None
 
 
-def measure_stock(items: Sequence[Adversary], scratch: Path) -> dict[str, dict[str, Any]]:
-    """Return what plain nbgrader makes of each, by name."""
+def measure_stock(items: Sequence[Adversary], scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what plain nbgrader makes of each, with its name."""
     courses = {}
     for lab in {item.lab.name: item.lab for item in items}.values():
         courses[lab.name] = StockCourse(lab, scratch / lab.name)
@@ -138,28 +139,28 @@ def measure_stock(items: Sequence[Adversary], scratch: Path) -> dict[str, dict[s
         graded = pool.map(lambda item: courses[item.lab.name].grade(item, as_twin=True), twins.values())
         of_twins = dict(zip(twins, graded, strict=True))
         results = pool.map(lambda item: courses[item.lab.name].grade(item), items)
-        found = {}
         for item, result in zip(items, results, strict=True):
-            found[item.name] = {**result, "twin": of_twins[item.twin_name]["score"]}
-            print(f"plain nbgrader: {item.name}: {_stock_words(found[item.name])}", flush=True)
-    return found
+            found = {**result, "twin": of_twins[item.twin_name]["score"]}
+            print(f"plain nbgrader: {item.name}: {_stock_words(found)}", flush=True)
+            yield item.name, found
 
 
-def measure_ours(items: Sequence[Adversary], scratch: Path) -> dict[str, dict[str, Any]]:
-    """Return what this course's grader makes of each, by name."""
-    found = {}
+def measure_ours(items: Sequence[Adversary], scratch: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what this course's grader makes of each, with its name."""
     for lab in {item.lab.name: item.lab for item in items}.values():
         graded = grade_class(scratch / f"ours-{lab.name}", lab, items)
         for item in (item for item in items if item.lab is lab):
             outcome = graded.outcomes[item.name]
-            found[item.name] = {
-                "score": _sum_of(outcome.scores),
-                "twin": _sum_of(graded.outcomes[item.twin_name].scores),
-                "by_hand": sum(WRITTEN not in name for name in outcome.by_hand),
-                "flags": sorted({finding.kind for finding in outcome.findings}),
-                "unreadable": bool(outcome.unreadable),
-            }
-    return found
+            yield (
+                item.name,
+                {
+                    "score": _sum_of(outcome.scores),
+                    "twin": _sum_of(graded.outcomes[item.twin_name].scores),
+                    "by_hand": sum(WRITTEN not in name for name in outcome.by_hand),
+                    "flags": sorted({finding.kind for finding in outcome.findings}),
+                    "unreadable": bool(outcome.unreadable),
+                },
+            )
 
 
 def _sum_of(scores: dict[str, float | None]) -> float:
@@ -231,10 +232,15 @@ sandbox around all of it, because it runs submissions as the instructor. "No gra
 instructor; a note takes no points."""
 
 
+def _write(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="a submission; may be repeated")
+    parser.add_argument("--missing", action="store_true", help="only what was not measured yet")
     parser.add_argument("--ours", action="store_true", help="measure this grader only")
     parser.add_argument("--stock", action="store_true", help="measure plain nbgrader only")
     parser.add_argument("--table", action="store_true", help="measure nothing")
@@ -244,16 +250,17 @@ def main() -> None:
     every = adversaries()
     items = [item for name, item in every.items() if not options.only or name in options.only]
     with tempfile.TemporaryDirectory(prefix="adversaries-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
-        measured = {
-            "stock": {} if options.table or options.ours else measure_stock(items, Path(name)),
-            "ours": {} if options.table or options.stock else measure_ours(items, Path(name)),
-        }
-    for item in items:
-        row = rows.setdefault(item.name, {})
-        row |= {"group": item.group, "tries": item.tries, "correct": item.is_correct}
-        row |= {side: found[item.name] for side, found in measured.items() if item.name in found}
+        sides = {"stock": measure_stock, "ours": measure_ours}
+        left_out = {"stock": options.table or options.ours, "ours": options.table or options.stock}
+        for side, measure in sides.items():
+            chosen = [item for item in items if not options.missing or side not in rows.get(item.name, {})]
+            for found, result in () if left_out[side] else measure(chosen, Path(name)):
+                rows.setdefault(found, {})[side] = result
+                _write(path, rows)  # whoever stops this keeps what was measured
+    for item in every.values():
+        rows.setdefault(item.name, {}).update(group=item.group, tries=item.tries, correct=item.is_correct)
     rows = {name: row for name, row in sorted(rows.items()) if name in every}
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    _write(path, rows)
     complete = {name: row for name, row in rows.items() if "stock" in row and "ours" in row}
     (RESULTS / "adversaries.md").write_text(table(complete))
 

@@ -175,5 +175,10 @@ FIRST_LAB = TargetLab(
     },
     stock=_STOCK,
     canaries={"the solution": SOLUTION_CANARY, "the tests": SUITE_CANARY},
-    settings="c.RecordExercises.timeout = 4",
+    settings="""\
+c.RecordExercises.timeout = 4
+c.RecordExercises.check_margin = 1
+c.RecordExercises.memory_gib = 0.375
+c.RecordExercises.unsafe_no_sandbox = False
+""",
 )

@@ -1,9 +1,9 @@
 """The kernel made to say that all is well: transformers, hooks, replaced parts of IPython and of its messages."""
 
-from arena import DOUBLE, SMALLEST, adversary
+from arena import DOUBLE, SCALE, SMALLEST, adversary
 
 WRONG = {DOUBLE: "def double(x):\n    return 'wrong'", SMALLEST: "def smallest(values):\n    return -1, -1"}
-POOR = WRONG[DOUBLE]
+ZERO = {**WRONG, DOUBLE: "def double(x):\n    return 0"}
 
 
 @adversary(tries="an input transformer erases the tests", twin=WRONG)
@@ -37,7 +37,7 @@ get_ipython().ast_transformers.append(Erase())
     )
 
 
-@adversary(tries="the shell's run_cell does nothing and reports success", twin=WRONG)
+@adversary(tries="the shell's run_cell does nothing and reports success", twin=WRONG, costs=[SMALLEST, SCALE])
 def patched_shell(work):
     work.after(
         DOUBLE,
@@ -54,7 +54,7 @@ InteractiveShell.run_cell = lambda self, *_, **__: ExecutionResult(None)
     )
 
 
-@adversary(tries="ipykernel's do_execute answers ok without executing", twin=WRONG)
+@adversary(tries="ipykernel's do_execute answers ok without executing", twin=WRONG, costs=[SMALLEST, SCALE])
 def patched_do_execute(work):
     work.after(
         DOUBLE,
@@ -97,7 +97,7 @@ type(session).send = lie
     )
 
 
-@adversary(tries="user expressions are answered with text of one's own", twin=WRONG)
+@adversary(tries="user expressions are answered with text of one's own", twin=WRONG, costs=[SMALLEST, SCALE])
 def patched_user_expressions(work):
     work.after(
         DOUBLE,
@@ -128,7 +128,7 @@ for event in ("pre_execute", "pre_run_cell", "post_execute", "post_run_cell"):
     )
 
 
-@adversary(tries="`check`, the package's recording and its import are replaced", twin=WRONG)
+@adversary(tries="`check`, the package's recording and its import are replaced", twin=WRONG, costs=[SMALLEST, SCALE])
 def replaced_recording(work):
     work.after(
         DOUBLE,
@@ -146,7 +146,11 @@ for name in list(sys.modules):
     )
 
 
-@adversary(tries="the module object of the suite is changed: other inputs, another way to call", twin=WRONG)
+@adversary(
+    tries="the module object of the suite is changed: other inputs, another way to call",
+    twin=ZERO,
+    costs=[SMALLEST, SCALE],
+)
 def replaced_suite(work):
     work.after(
         DOUBLE,

@@ -60,7 +60,7 @@ def reads_tests(work):
         _SHOW
         + """
 import inspect, sys
-show("$COURSE/suite", os.environ.get("YOLOTRT_GRADING_SUITE", "/suite"), "/suite", names=(".py",))
+show("$COURSE/suite", os.environ.get("YOLOTRT_GRADING_SUITE", "/grading/suite"), names=(".py",))
 for name, module in list(sys.modules.items()):
     if "suite" in name:
         for thing in vars(module).values():
@@ -88,7 +88,7 @@ for path in ("$COURSE/course/grading/hidden_seed", "$REPO/course/grading/hidden_
         print(open(path).read())
     except OSError as error:
         print(error)
-show("$COURSE/course/grading", "/run")
+show("$COURSE/course/grading", "/run", "/grading")
 """,
     )
 

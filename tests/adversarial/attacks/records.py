@@ -14,7 +14,7 @@ from pathlib import Path
 def folders():
     proctor = sys.modules.get("yolotrt_lab.grading.proctor")
     orders = getattr(proctor, "_installed", None)
-    found = [getattr(orders, "folder", None), os.environ.get("YOLOTRT_RECORD"), "/results"]
+    found = [getattr(orders, "folder", None), os.environ.get("YOLOTRT_RECORD"), "/grading/results"]
     return [Path(place) for place in found if place and Path(place).is_dir()]
 
 def afterwards(work):
@@ -37,7 +37,7 @@ def removed_hidden_records(work):
         _FIND
         + """
 import shutil
-afterwards(lambda folder: [shutil.rmtree(path) for path in folder.glob("*/hidden-*")])
+afterwards(lambda folder: [shutil.rmtree(path) for path in folder.glob("lab0.double/hidden-*")])
 """,
     )
 
@@ -166,8 +166,11 @@ for folder in folders():
     for name in ("public-0", "hidden-0"):
         for exercise in ("lab0.double", "lab0.smallest", "lab0.scale", "../lab0.double", "lab9.other"):
             place = folder / exercise / name
-            place.mkdir(parents=True, exist_ok=True)
-            (place / "record.json").write_text('{"status": "returned", "output": 0}')
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                (place / "record.json").write_text('{"status": "returned", "output": 0}')
+            except OSError:
+                pass
 os._exit(0)
 """,
     )
@@ -245,7 +248,7 @@ def replaced_sockets(work):
     work.after(
         DOUBLE,
         """import glob, os, socket
-for path in glob.glob("/channels/*"):
+for path in glob.glob("/grading/channels/*"):
     try:
         os.unlink(path)
         found = socket.socket(socket.AF_UNIX)

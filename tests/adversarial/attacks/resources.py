@@ -48,7 +48,7 @@ def disk_bomb(work):
         _in_double(
             """\
 import os, tempfile
-for place in (".", "/tmp", "/var/tmp", "/dev/shm", "/run", "/results", "/channels", "/work"):
+for place in (".", "/tmp", "/var/tmp", "/dev/shm", "/run", "/grading/results", "/grading/work"):
     try:
         with open(os.path.join(place, "$TOKEN-big"), "wb") as stream:
             for _ in range(50):
@@ -67,7 +67,7 @@ def many_small_files(work):
         _in_double(
             """\
 import os
-for place in ("/results", "/work", "/tmp"):
+for place in ("/grading/results", "/grading/work", "/tmp"):
     try:
         for number in range(7_000):
             open(f"{place}/$TOKEN-{number}", "w").close()
