@@ -97,7 +97,9 @@ class Recorder:
                 if not _is_locked(error) or attempt + 1 == _LOCKED_RETRIES:
                     raise
                 time.sleep(0.5 * 2**attempt)
-        more = {"execution": given.execution.key if given.execution else "", "batch": self._batch_id, "digest": digest}
+        more: dict[str, Any] = {"execution": "", "batch": self._batch_id, "digest": digest}
+        if given.execution:
+            more |= {"execution": given.execution.key, "seconds": round(given.execution.usage.wall_s, 3)}
         prepared.kept.write("grading", {**given.record, **more})
         return grade_from(submission, prepared.kept, seconds=time.monotonic() - started)
 

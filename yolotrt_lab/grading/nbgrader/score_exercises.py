@@ -83,7 +83,8 @@ class ScoreExercises(NbGraderPreprocessor):  # type: ignore[misc]
             "trouble": unscored,
             "findings": [finding.to_json() for finding in findings],
             "answers": marks.answers,
-            "results": {name: result.to_json() for name, result in results.items()},
+            # Pictures are in the notebook, for the student's page.
+            "results": {name: dataclasses.replace(result, picture=None).to_json() for name, result in results.items()},
         }
         if given is not None:
             given.record.update(record)
