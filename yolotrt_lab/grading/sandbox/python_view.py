@@ -40,7 +40,7 @@ def python_mounts() -> tuple[tuple[Path, str], ...]:
             found[str(path)] = path.resolve()
     found |= {f"/etc/{name}": Path("/etc") / name for name in _ETC if (Path("/etc") / name).exists()}
     found |= {name: Path(name) for name in _SYS if Path(name).exists()}
-    package = Path(yolotrt_lab.__file__).resolve().parent
+    package = _package()
     found[str(package)] = package
     return tuple((path, place) for place, path in sorted(found.items()))
 
@@ -79,7 +79,21 @@ def base_environment(*, cores: int = 1) -> dict[str, str]:
         "YOLO_CONFIG_DIR": "/tmp",
         "YOLO_OFFLINE": "true",
         **dict.fromkeys(_THREAD_VARIABLES, str(cores)),
+        **_path_of_package(),
     }
+
+
+def _package() -> Path:
+    return Path(yolotrt_lab.__file__).resolve().parent
+
+
+def _path_of_package() -> dict[str, str]:
+    """Return where Python finds the package that runs here, if not among the installed ones.
+
+    On a cluster's worker it came as a parcel, and what is installed may be another or none. Nothing else is shown there.
+    """
+    folder = _package().parent
+    return {} if folder.is_relative_to(sys.prefix) else {"PYTHONPATH": str(folder)}
 
 
 def _interpreter_links() -> list[Path]:
