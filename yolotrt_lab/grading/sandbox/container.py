@@ -116,7 +116,10 @@ def _start(first: Sequence[str], policy: SandboxPolicy, *, errors: int) -> tuple
         files = {place: _file_of(content) for place, content in files_inside(policy).items()}
         for descriptor in files.values():
             inherited.callback(os.close, descriptor)
-        command = [_bubblewrap(), *bubblewrap_arguments(policy, files=files, info_fd=writing), "--", *first]
+        arguments = _file_of("\0".join(bubblewrap_arguments(policy, files=files, info_fd=writing)).encode())
+        inherited.callback(os.close, arguments)
+        # In a file, because the first process inside goes on showing its command line, and paths of the host in it.
+        command = [_bubblewrap(), "--args", str(arguments), "--", *first]
         # Bubblewrap dies with the thread that started it, not only with the process: that thread must not end.
         starting = _starter(os.getpid()).submit(
             subprocess.Popen,
@@ -126,7 +129,7 @@ def _start(first: Sequence[str], policy: SandboxPolicy, *, errors: int) -> tuple
             stderr=errors,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
             cwd="/",
-            pass_fds=(writing, *files.values()),
+            pass_fds=(writing, arguments, *files.values()),
             start_new_session=True,
         )
         try:

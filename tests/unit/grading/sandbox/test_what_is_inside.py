@@ -55,6 +55,7 @@ print(json.dumps({{
     "name": tried(socket.gethostbyname, "example.org"),
     "raw": tried(socket.socket, socket.AF_PACKET, socket.SOCK_RAW),
     "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()),
+    "first": open("/proc/1/cmdline").read().split("\\0"),
     "host": socket.gethostname(),
     "home": [tried(os.listdir, "/home"), tried(os.listdir, os.path.expanduser("~"))],
     "environment": sorted(os.environ),
@@ -77,6 +78,8 @@ print(json.dumps({{
     assert seen["raw"] in ("PermissionError", "OSError")
     assert len(seen["processes"]) <= 3
     assert max(seen["processes"]) < 10
+    assert seen["first"][:2] == ["bwrap", "--args"] or seen["first"][0].endswith("/bwrap")
+    assert not any("ro-bind" in part for part in seen["first"])
     assert seen["host"] == "sandbox"
     assert seen["home"][0] == "FileNotFoundError"
     assert "A_SECRET_OF_THE_HOST" not in seen["environment"]
