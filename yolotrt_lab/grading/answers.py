@@ -20,6 +20,8 @@ from yolotrt_lab.types import Array
 
 __all__ = ["Answer", "Value"]
 
+_LONGEST_TEXT = 600
+
 
 class Value:
     """One value of an answer; every accessor raises `Mismatch` where the value is not of that kind."""
@@ -173,7 +175,8 @@ class Answer(Value):
     def changed_inputs(self) -> tuple[str, ...]:
         """Names of the arguments that the answer changed in place; raises `Mismatch` if it gave no result."""
         self._require_return()
-        return tuple(str(name) for name in self._record.get("changed_inputs", ()))
+        names = self._record.get("changed_inputs", [])
+        return tuple(str(name)[:100] for name in names) if isinstance(names, list) else ("what is not to be read",)
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -192,26 +195,27 @@ class Answer(Value):
         """Return (type name, message) of the exception that the answer raised, or None; for tests of errors."""
         if self.status != "raised":
             return None
-        return str(self._record.get("type")), str(self._record.get("message"))
+        return self._said("type"), self._said("message")
+
+    def _said(self, key: str) -> str:
+        return str(self._record.get(key))[:_LONGEST_TEXT]
 
     def _require_return(self) -> None:
         if self.status == "returned":
             return
         if self.status == "raised":
-            where = self._record.get("where") or {}
-            line = f" at `{where.get('text')}` (line {where.get('line')} of the cell)" if where.get("text") else ""
-            seen = f"{self._record.get('type')}: {self._record.get('message')}{line}"
+            seen = f"{self._said('type')}: {self._said('message')}{_place(self._record.get('where'))}"
             raise Mismatch(expected="a result", seen=seen, misconception=_hint_for(self._record))
         if self.status == "timeout":
             raise Mismatch(
                 expected="a result in time",
-                seen=f"none after {self._record.get('seconds')} seconds",
+                seen=f"none after {self._said('seconds')} seconds",
                 misconception="Is there a loop that does not end, or one over single elements?",
             )
         if self.status == "shortcut":
             raise Mismatch(
                 expected="an answer of your own",
-                seen=f"a call of {self._record.get('name')}",
+                seen=f"a call of {self._said('name')}",
                 misconception="The exercise is to write what that function does.",
             )
         raise Mismatch(expected="a result", seen="none: the answer is not written yet")
@@ -224,6 +228,13 @@ def _read(folder: Path) -> dict[str, Any]:
         return {"status": "missing"}
     except (OSError, ValueError):
         return {"status": "damaged"}
+
+
+def _place(where: object) -> str:
+    """Return where in the cell something happened, as the end of a sentence."""
+    if not isinstance(where, dict) or not where.get("text"):
+        return ""
+    return f" at `{str(where['text'])[:200]}` (line {str(where.get('line'))[:20]} of the cell)"
 
 
 def _hint_for(content: dict[str, Any]) -> str:

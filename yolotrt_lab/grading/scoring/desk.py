@@ -92,9 +92,10 @@ class Desk:
             raise InputError("The judge's answer cannot be read.", expected="verdicts", got=error) from None
 
     def clear(self, number: int) -> None:
-        """Take a request away."""
+        """Take a request away, and its answer."""
         shutil.rmtree(self.folder / f"records-{number}", ignore_errors=True)
         (self.folder / f"request-{number}.json").unlink(missing_ok=True)
+        (self.folder / "verdicts" / f"{number}.json").unlink(missing_ok=True)
 
     def _copy_records(self, recorded: Path, target: Path, exercises: Sequence[str]) -> None:
         target.mkdir()
