@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import tarfile
@@ -62,7 +63,6 @@ def keep_parcel(digest: str, content: bytes) -> bool:
     if hashlib.sha256(content).hexdigest() != digest:
         return False
     place = _place(digest)
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix="new-") as name:
         new = Path(name) / "parcel"
         new.mkdir()
@@ -84,8 +84,12 @@ def keep_parcel(digest: str, content: bytes) -> bool:
 def _place(digest: str) -> Path:
     if len(digest) != 64 or not digest.isalnum():
         raise ValueError("not a digest")
-    base = os.environ.get("YOLOTRT_PARCELS") or Path(tempfile.gettempdir()) / f"yolotrt-parcels-{os.getuid()}"
-    return Path(base) / digest
+    base = Path(os.environ.get("YOLOTRT_PARCELS") or Path(tempfile.gettempdir()) / f"yolotrt-parcels-{os.getuid()}")
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = base.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise PermissionError(f"{base} can be written by others, who could put code there; set YOLOTRT_PARCELS")
+    return base / digest
 
 
 def _own_code() -> str:
