@@ -76,21 +76,6 @@ ACCESSORS = {
 }
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, frozenset, Path, np.generic, np.ndarray)
-    bool,
-    int,
-    float,
-    str,
-    bytes,
-    list,
-    tuple,
-    dict,
-    frozenset,
-    Path,
-    np.generic,
-    np.ndarray,
-    Detections,
-    Unsupported,
-)
 
 
 @pytest.fixture(scope="module")

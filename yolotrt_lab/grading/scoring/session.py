@@ -135,7 +135,8 @@ class JudgeSession(JudgePlugin):
         """
         loaded = self._loaded_ones.get(name)
         if loaded is None:
-            return ExerciseResult(name, name, State.TROUBLE, (), self._broken.get(name, f"The lab has no exercise {name!r}."))
+            reason = self._broken.get(name, f"The lab has no exercise {name!r}.")
+            return ExerciseResult(name, name, State.TROUBLE, (), reason)
         for _ in range(2):
             ended = run_forked(lambda say: self._judge_here(loaded, recorded, say), limits=self._limits_of(name))
             _import_as(ended)
