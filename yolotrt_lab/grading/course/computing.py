@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import shutil
@@ -19,6 +20,7 @@ from yolotrt_lab.grading.course.submissions import Prepared
 from yolotrt_lab.grading.execution.artifact import Execution, read_execution, recorded_in
 from yolotrt_lab.grading.execution.job import ExecutionJob, Timeouts
 from yolotrt_lab.grading.execution.materials import Materials
+from yolotrt_lab.grading.execution.preload import modules_of_run, preload_modules
 from yolotrt_lab.grading.jobs.packing import unpack
 from yolotrt_lab.grading.jobs.parcels import Parcels
 from yolotrt_lab.grading.jobs.perform import RESULTS
@@ -267,11 +269,26 @@ class LabComputing:
 
     def find_reference(self, canaries: Sequence[Canary]) -> None:
         """Let the judge learn from the reference solution's records that are kept, where no canaries are wanted."""
-        for canary in canaries:
-            if not canary.wrong:
-                job = self.job_of_notebook(canary.notebook, models_in(self.course.folder("source", self.lab)))
-                kept = self.kept_execution(job.key())
-                self.reference = kept.recorded if kept else None
+        kept = self.kept_execution(self._reference_job(canaries).key())
+        self.reference = kept.recorded if kept else None
+
+    def preload(self, canaries: Sequence[Canary]) -> tuple[str, ...]:
+        """Return the modules that kernels can begin with: what the reference solution loads; found out once."""
+        job = self._reference_job(canaries)
+        path = self.course.private.path / "materials" / "preload" / f"{job.key()}.json"
+        with contextlib.suppress(InputError):
+            return tuple(str(name) for name in read_json(path))
+        try:
+            loaded = modules_of_run(job, materials=self.materials, unsafe=self.unsafe)
+            found = preload_modules(job.cells(), loaded=loaded)
+        except LabError:
+            return ()  # it runs all the same, from a cold start; what is wrong the canaries tell
+        write_json(path, list(found))
+        return found
+
+    def _reference_job(self, canaries: Sequence[Canary]) -> ExecutionJob:
+        notebook = next(canary.notebook for canary in canaries if canary.name == REFERENCE)
+        return self.job_of_notebook(notebook, models_in(self.course.folder("source", self.lab)))
 
     def _keep_reference(self, executed: Mapping[str, Executed]) -> None:
         """Let the judge learn from the reference solution's records: they are the canary's, and fresh."""

@@ -9,12 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.course.batch import Batch, Counts
-from yolotrt_lab.grading.course.canary import canaries, require_alive
+from yolotrt_lab.grading.course.canary import Canary, canaries, require_alive
 from yolotrt_lab.grading.course.computing import LabComputing
 from yolotrt_lab.grading.course.grades import ClassGrades, StudentGrade
 from yolotrt_lab.grading.course.recording import Recorder
@@ -187,10 +188,12 @@ class _Grading:
         options, computing = self.plan.options, self._computing
         if not computing.unsafe:
             require_sandbox()
-        parcels, settings = computing.parcels(), {"unsafe": computing.unsafe}
-        few = self._todo < _WORTH_WORKERS and not options.gpus
+        few = self._todo < _WORTH_WORKERS
+        parcels, settings = computing.parcels(), dict[str, Any](unsafe=computing.unsafe)
+        if not few and not computing.unsafe:
+            settings["preload"] = computing.preload(self._canaries)
         pool: Pool
-        if options.jobs == 1 or (few and options.jobs is None):
+        if options.jobs == 1 or (few and options.jobs is None and not options.gpus):
             from yolotrt_lab.grading.jobs.perform import perform
             from yolotrt_lab.grading.jobs.warm import end_warm
 
@@ -211,16 +214,19 @@ class _Grading:
         self._begin_with_canaries(pool)
         return pool
 
+    @cached_property
+    def _canaries(self) -> tuple[Canary, ...]:
+        name = self._computing.name
+        solution = read_notebook(self.course.folder("source", self.lab) / f"{name}.ipynb")
+        answers = self.course.root / "tests" / "course"
+        return canaries(self._recorder.material.release(name), solution, answers=answers)
+
     def _begin_with_canaries(self, pool: Pool) -> None:
         """Grade the canaries; or take what is kept of the reference, where nobody wants them."""
-        computing, course = self._computing, self.course
-        solution = read_notebook(course.folder("source", self.lab) / f"{computing.name}.ipynb")
-        release = self._recorder.material.release(computing.name)
-        chosen = canaries(release, solution, answers=course.root / "tests" / "course")
         if not self.plan.options.canary:
-            computing.find_reference(chosen)
+            self._computing.find_reference(self._canaries)
             return
-        for canary, results, trouble in computing.graded_at_once(chosen, pool):
+        for canary, results, trouble in self._computing.graded_at_once(self._canaries, pool):
             require_alive(canary, results, trouble)
         self.plan.journal.note("canaries alive")
 

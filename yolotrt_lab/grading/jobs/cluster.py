@@ -26,6 +26,8 @@ __all__ = ["Cluster", "ClusterError"]
 
 _ALLOWED_FAILURES = 3
 _JOIN_S = 60
+# Dask opens a port for it all the same: any free one, with nothing on it.
+_WITHOUT_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
 class ClusterError(LabError):
@@ -249,7 +251,7 @@ def _local_cluster(jobs: int, gpus: int) -> Iterator[Any]:
         "nthreads": 1,
         "memory_limit": 0,  # the sandboxes have limits of their own
         "security": security,
-        "dashboard": False,
+        **_WITHOUT_DASHBOARD,
         "host": "127.0.0.1",
         "silence_logs": logging.CRITICAL,
     }
@@ -261,11 +263,19 @@ def _local_cluster(jobs: int, gpus: int) -> Iterator[Any]:
         workers[f"gpu-{number}"] = {"cls": Nanny, "options": options}
     scheduler = {
         "cls": Scheduler,
-        "options": {"dashboard": False, "security": security, "protocol": "tls://", "host": "127.0.0.1", "port": 0},
+        "options": {
+            **_WITHOUT_DASHBOARD,
+            "security": security,
+            "protocol": "tls://",
+            "host": "127.0.0.1",
+            "port": 0,
+        },
     }
     settings = {
         "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
         "distributed.worker.use-file-locking": False,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     with (
         dask.config.set(settings),

@@ -18,7 +18,7 @@ from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.execution.run import execute
 from yolotrt_lab.grading.jobs.packing import pack
 from yolotrt_lab.grading.jobs.slots import claim_slot
-from yolotrt_lab.grading.jobs.warm import end_warm, warm_judge
+from yolotrt_lab.grading.jobs.warm import end_warm, warm_judge, warm_kernels
 from yolotrt_lab.grading.scoring.run import score
 
 __all__ = ["RESULTS", "main", "perform"]
@@ -36,7 +36,8 @@ def perform(kind: str, content: bytes, *, folders: Mapping[str, str], settings: 
         kind: "execute" or "score".
         content: The job, pickled by whoever grades: workers trust the scheduler, never the other way round.
         folders: Where suite and workspace are on this machine.
-        settings: `unsafe`, without a sandbox; `environment`, the digest of the libraries' versions that is asked for.
+        settings: `unsafe`, without a sandbox; `environment`, the digest of the libraries' versions that is asked for;
+            `preload`, the modules that kernels begin with, which must not change what comes out.
 
     Raises:
         LabError: The sandbox does not start, the judge fails, or this machine has other libraries.
@@ -53,7 +54,9 @@ def perform(kind: str, content: bytes, *, folders: Mapping[str, str], settings: 
         into = Path(name) / "result"
         if isinstance(job, ExecutionJob):
             materials = Materials(Path(folders["suite"]), Path(folders["workspace"]))
-            execute(job, into, slot=claim_slot(), unsafe=bool(settings["unsafe"]), materials=materials)
+            unsafe = bool(settings["unsafe"])
+            warm = None if unsafe else warm_kernels(settings.get("preload", ()), cores=job.limits.cores)
+            execute(job, into, slot=claim_slot(), warm=warm, unsafe=unsafe, materials=materials)
         else:
             reference = Path(job["reference"]) if job["reference"] else None
             judge = warm_judge(job["lab"], job["hidden_seed"], reference, unsafe=bool(settings["unsafe"]))
