@@ -23,6 +23,7 @@ from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.notebook import RECORD_VARIABLE, WORKSPACE_VARIABLE
 from yolotrt_lab.grading.sandbox.policy import SandboxPolicy, slot_uid
 from yolotrt_lab.grading.sandbox.process import SandboxedProcess
+from yolotrt_lab.grading.sandbox.zygote import Zygote
 from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE, write_case_seeds
 
 __all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
@@ -30,6 +31,8 @@ __all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
 _START = "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel.kernelapp import main; main()"
 _ENTRY = ("-c", _START, "-f")
 _SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
+# Where no installation of Python lies, which would be covered.
+_INSIDE = "/grading"
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
 # The same everywhere, so that the same submission gives the same result.
@@ -54,6 +57,9 @@ class KernelHost(Protocol):
 
     def killed(self) -> str:
         """Return which limit ended it: "memory", "processes", "disk", "cpu" or "wall"; "" if none."""
+
+    def said(self) -> str:
+        """Return the last line that it wrote to its standard error, for the instructor."""
 
     def kill(self) -> None:
         """End the kernel and all that it started."""
@@ -82,36 +88,44 @@ class SandboxedHost:
     """
 
     def __init__(
-        self, job: ExecutionJob, folder: Path, materials: Materials, *, slot: int, wall_s: float, warm: Any = None
+        self,
+        job: ExecutionJob,
+        folder: Path,
+        materials: Materials,
+        *,
+        slot: int,
+        wall_s: float,
+        warm: Zygote | None = None,
     ) -> None:
-        info = _connection("/channels/k")
+        info = _connection(f"{_INSIDE}/channels/k")
         writable = []
         for name in ("work", "results", "channels"):
             (folder / name).mkdir()
-            writable.append((folder / name, f"/{name}"))
+            writable.append((folder / name, f"{_INSIDE}/{name}"))
         for name, content in job.models.items():
             (folder / "work" / name).write_bytes(content)
         policy = SandboxPolicy(
-            readonly=((materials.suite, "/suite"), (materials.workspace, "/workspace")),
+            readonly=((materials.suite, f"{_INSIDE}/suite"), (materials.workspace, f"{_INSIDE}/workspace")),
             writable=tuple(writable),
             files={
-                "/run/seeds.json": json.dumps(_plain(job.seeds)).encode(),
-                "/run/kernel.json": json.dumps(info).encode(),
+                f"{_INSIDE}/seeds.json": json.dumps(_plain(job.seeds)).encode(),
+                f"{_INSIDE}/kernel.json": json.dumps(info).encode(),
             },
             environment={
                 **_FIXED,
-                RECORD_VARIABLE: "/results",
-                WORKSPACE_VARIABLE: "/workspace",
-                _SUITE_VARIABLE: "/suite",
-                CASE_SEEDS_VARIABLE: "/run/seeds.json",
+                RECORD_VARIABLE: f"{_INSIDE}/results",
+                WORKSPACE_VARIABLE: f"{_INSIDE}/workspace",
+                _SUITE_VARIABLE: f"{_INSIDE}/suite",
+                CASE_SEEDS_VARIABLE: f"{_INSIDE}/seeds.json",
             },
             limits=dataclasses.replace(job.limits, wall_s=wall_s),
             uid=slot_uid(slot),
-            work="/work",
+            work=f"{_INSIDE}/work",
         )
-        command = [sys.executable, *_ENTRY, "/run/kernel.json"]
-        self._process = SandboxedProcess.start(command, policy)
-        self.connection: Mapping[str, Any] = {**info, "ip": str(self._process.folder("/channels") / "k")}
+        command = [sys.executable, *_ENTRY, f"{_INSIDE}/kernel.json"]
+        start = warm.spawn if warm is not None and warm.usable else SandboxedProcess.start
+        self._process = start(command, policy)
+        self.connection: Mapping[str, Any] = {**info, "ip": str(self._process.folder(f"{_INSIDE}/channels") / "k")}
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +140,10 @@ class SandboxedHost:
     def killed(self) -> str:
         """Return which limit ended it, "" if none."""
         return self._process.killed
+
+    def said(self) -> str:
+        """Return the last line that it wrote."""
+        return (self._process.output.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:300]
 
     def kill(self) -> None:
         """End everything in the sandbox."""
@@ -180,6 +198,10 @@ class PlainHost:
 
     def killed(self) -> str:
         """Return "": there are no limits here."""
+        return ""
+
+    def said(self) -> str:
+        """Return "": nobody listens."""
         return ""
 
     def kill(self) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from yolotrt_lab.grading.execution.artifact import Execution, Usage, recorded_in, write_execution
 from yolotrt_lab.grading.execution.host import KernelHost, PlainHost, SandboxedHost
@@ -18,14 +17,16 @@ from yolotrt_lab.grading.execution.limits import died_of
 from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.execution.outputs import CellOutputs, OutputLimits
 from yolotrt_lab.grading.execution.records import take_records
-from yolotrt_lab.grading.execution.session import CellEnd, KernelSession
+from yolotrt_lab.grading.execution.session import CellEnd, ExecutionCancelledError, KernelSession
 from yolotrt_lab.grading.execution.zmtp import PeerError
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.stand_ins import has_records, write_stand_ins
-from yolotrt_lab.grading.sandbox.preflight import require_sandbox
+from yolotrt_lab.grading.sandbox.preflight import SandboxError, require_sandbox
+from yolotrt_lab.grading.sandbox.zygote import Zygote
 
 __all__ = ["execute"]
 
+_REAPING_S = 2.0
 _OUTPUT_LIMITS = OutputLimits()
 
 
@@ -34,7 +35,7 @@ def execute(
     into: Path,
     *,
     slot: int = 0,
-    warm: Any = None,
+    warm: Zygote | None = None,
     unsafe: bool = False,
     cancelled: Callable[[], bool] | None = None,
     materials: Materials | None = None,
@@ -67,7 +68,12 @@ def execute(
         recorded_in(into).mkdir()
         with Materials.at_hand(job, materials) as ready:
             run = _Run(job, recorded_in(into), ready, slot=slot, warm=warm, unsafe=unsafe, cancelled=cancelled)
-            run.until_done()
+            try:
+                run.until_done()
+            except (ExecutionCancelledError, SandboxError):
+                raise
+            except Exception as error:  # whatever it is, it must cost neither the student points nor others their turn
+                run.trouble = f"The grader could not run the notebook: {type(error).__name__}: {error}"
         if not run.trouble:
             break
     execution = run.execution()
@@ -83,7 +89,7 @@ class _Run:
     recorded: Path
     materials: Materials
     slot: int
-    warm: Any
+    warm: Zygote | None
     unsafe: bool
     cancelled: Callable[[], bool] | None
     ended: dict[str, str] = field(default_factory=dict)
@@ -113,6 +119,9 @@ class _Run:
                 self.trouble = "The lab's own first cells do not run in the grader."
                 return
             self._stand_in(culprit)
+            if culprit == self.cells[-1]:
+                reason = ""  # there is nothing left to run
+                break
         for cell in self.cells if reason else ():
             if cell.exercise and cell.id not in self.ended and not self._is_recorded(cell):
                 self.ended[cell.id] = reason
@@ -171,8 +180,10 @@ class _Run:
                 host, start_s=limits.start_s, interrupt_s=limits.interrupt_s, cancelled=self.cancelled
             )
         except PeerError as error:
-            said = f", ended by its limit of {reason}" if (reason := host.killed()) else ""
-            self.trouble = f"The kernel could not run the notebook: {error}{said}."
+            host.kill()
+            said = host.killed() and f"it reached its limit of {host.killed()}"
+            said = "; ".join(part for part in (str(error), said, host.said()) if part)
+            self.trouble = f"The kernel could not run the notebook: {said}."
             return None
         with session:
             number = 0
@@ -222,6 +233,9 @@ class _Run:
 
     def _note_end(self, host: KernelHost, cell: CodeCell, state: str) -> None:
         self.ended[cell.id] = state
+        waiting = time.monotonic() + _REAPING_S
+        while state == "died" and host.alive() and time.monotonic() < waiting:
+            time.sleep(0.01)  # the connection breaks somewhat before it is known why
         limit = host.killed()
         if limit == "wall":
             self.ended[cell.id] = "hung"

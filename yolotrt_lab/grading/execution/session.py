@@ -16,7 +16,8 @@ from yolotrt_lab.grading.execution.zmtp import PeerError
 __all__ = ["CellEnd", "ExecutionCancelledError", "KernelSession"]
 
 _LOOK_S = 0.25  # how often to ask whether the kernel lives and the time is up
-_TRAILING_S = 2.0  # how long outputs may come after the reply
+_TRAILING_S = 2.0  # how long it may be quiet after the reply before the last output
+_DRAINING_S = 10.0  # how long outputs may come after the reply
 _GREETING_S = 0.1
 _EXPRESSION = "proctor"
 
@@ -107,9 +108,11 @@ class KernelSession:
     ) -> CellEnd:
         """Return how the request ended; "hung" if it did not in time."""
         deadline = time.monotonic() + timeout_s
-        looked, idle, reply, replied = time.monotonic(), False, None, 0.0
+        looked = heard = time.monotonic()
+        idle, reply, replied = False, None, 0.0
         while True:
             for message in self._channels.receive(_LOOK_S):
+                heard = time.monotonic()
                 if message.parent != request:
                     continue
                 if message.channel == "iopub":
@@ -119,7 +122,7 @@ class KernelSession:
                 elif message.channel == "shell" and reply is None:
                     reply, replied = message, time.monotonic()
             now = time.monotonic()
-            if reply is not None and (idle or now > replied + trailing_s):
+            if reply is not None and (idle or now > max(heard, replied) + trailing_s or now > replied + _DRAINING_S):
                 return _end(reply)
             if now > looked + _LOOK_S:
                 looked = now

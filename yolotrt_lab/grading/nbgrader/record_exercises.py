@@ -16,6 +16,7 @@ from yolotrt_lab.grading.execution.artifact import Execution, recorded_in
 from yolotrt_lab.grading.execution.job import ExecutionJob, Timeouts
 from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.execution.run import execute
+from yolotrt_lab.grading.jobs.slots import claim_slot
 from yolotrt_lab.grading.nbgrader.given import given_in
 from yolotrt_lab.grading.nbgrader.marks import Marks
 from yolotrt_lab.grading.nbgrader.private_folder import PrivateFolder
@@ -59,7 +60,7 @@ class RecordExercises(NbGraderPreprocessor):  # type: ignore[misc]
     retries = Integer(1, help="How often a run is repeated after trouble that is not the student's.").tag(config=True)
     memory_gib = Float(4.0, help="Memory of all that a submission starts, its files included.").tag(config=True)
     cores = Integer(1, help="The threads that numerical libraries use for one submission.").tag(config=True)
-    unsafe_no_sandbox = Bool(True, help="Run submissions without a sandbox, as the instructor.").tag(config=True)
+    unsafe_no_sandbox = Bool(False, help="Run submissions without a sandbox, as the instructor.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Run the notebook. Called by nbgrader's Autograde on the rebuilt notebook.
@@ -128,7 +129,7 @@ class RecordExercises(NbGraderPreprocessor):  # type: ignore[misc]
         """Return what came of a job; its records are in their folder then."""
         with tempfile.TemporaryDirectory(prefix="yolotrt-run-", ignore_cleanup_errors=True) as name:
             into = Path(name) / "execution"
-            execution = execute(job, into, unsafe=self.unsafe_no_sandbox, materials=materials)
+            execution = execute(job, into, slot=claim_slot(), unsafe=self.unsafe_no_sandbox, materials=materials)
             shutil.rmtree(recorded, ignore_errors=True)
             shutil.copytree(recorded_in(into), recorded)
         return execution
