@@ -14,9 +14,10 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.grading.integrity.guard import Guard
 from yolotrt_lab.grading.notebook import RECORD_VARIABLE
 from yolotrt_lab.grading.recording import MISSING, record
-from yolotrt_lab.grading.seeds import hidden_seed_from_environment, seeds_from_environment
+from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, hidden_seed_from_environment, seeds_from_environment
 from yolotrt_lab.grading.suite import load_exercise, suite_root
 
 __all__ = ["install", "take"]
@@ -33,19 +34,23 @@ class _Orders:
 
 
 _installed: _Orders | None = None
+_guard: Guard | None = None
 
 
 def install() -> None:
-    """Read the grader's orders. Called by the kernel's entry, before it serves.
+    """Read the grader's orders, and take down what recording depends on. Called by the kernel's entry.
 
     Raises:
         InputError: The environment names no folder for the records, or no suite.
     """
-    global _installed
+    global _installed, _guard
     folder = os.environ.get(RECORD_VARIABLE, "")
     if not folder:
         raise InputError(f"{RECORD_VARIABLE} is not set.", expected="the folder that the records go to")
     _installed = _Orders(Path(folder), suite_root(), hidden_seed_from_environment(), seeds_from_environment())
+    private = [_installed.folder, _installed.suite, *map(Path, filter(None, [os.environ.get(CASE_SEEDS_VARIABLE)]))]
+    _guard = Guard(private=tuple(private))
+    _guard.install()
 
 
 def take(exercise_id: str) -> str:
@@ -58,13 +63,19 @@ def take(exercise_id: str) -> str:
         InputError: `install` was not called, or there is no such exercise.
         OutputError: The records cannot be written.
     """
-    orders = _installed
-    if orders is None:
+    orders, guard = _installed, _guard
+    if orders is None or guard is None:
         raise InputError("The proctor is not installed.", fix="Call install() before the kernel serves.")
-    loaded = load_exercise(exercise_id, root=orders.suite)
-    answer = _user_namespace().get(loaded.exercise.answer, MISSING)
-    seeds = orders.seeds.get(exercise_id, {}) if orders.seeds is not None else None
-    record(loaded, answer, folder=orders.folder, hidden_seed=orders.hidden_seed, seeds=seeds)
+    guard.begin(exercise_id)
+    try:
+        guard.expect_no_records(orders.folder / exercise_id)
+        loaded = load_exercise(exercise_id, root=orders.suite)
+        guard.put_back()
+        answer = _user_namespace().get(loaded.exercise.answer, MISSING)
+        seeds = orders.seeds.get(exercise_id, {}) if orders.seeds is not None else None
+        record(loaded, answer, folder=orders.folder, hidden_seed=orders.hidden_seed, seeds=seeds, guard=guard)
+    finally:
+        guard.end(orders.folder)
     return "taken"
 
 

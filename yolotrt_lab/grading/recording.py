@@ -23,8 +23,9 @@ from yolotrt_lab.files import write_json
 from yolotrt_lab.grading.codec import encode
 from yolotrt_lab.grading.exercise import Case
 from yolotrt_lab.grading.generators import seed_of
+from yolotrt_lab.grading.integrity.guard import Guard
 from yolotrt_lab.grading.scratch import scratch_folder
-from yolotrt_lab.grading.shortcuts import ShortcutError, without_shortcuts
+from yolotrt_lab.grading.shortcuts import ShortcutError, Shortcuts
 from yolotrt_lab.grading.suite import LoadedExercise
 
 __all__ = ["MISSING", "record"]
@@ -46,6 +47,7 @@ def record(
     folder: Path,
     hidden_seed: int | None = None,
     seeds: Mapping[str, str] | None = None,
+    guard: Guard | None = None,
 ) -> None:
     """Call `answer` on every case and write what it returned, raised and printed.
 
@@ -55,6 +57,7 @@ def record(
         folder: Where the records go.
         hidden_seed: The instructor's secret; without it only the public cases are called.
         seeds: Instead of the secret, the seeds of the cases to call, as `seeds.case_seeds` derives them.
+        guard: Puts back what the answer changed before the next case is called.
 
     Raises:
         OutputError: The records cannot be written.
@@ -62,22 +65,30 @@ def record(
     if seeds is None:
         cases = loaded.exercise.all_cases(with_hidden=hidden_seed is not None)
         seeds = {case.key: seed_of(loaded.exercise.id, case, hidden_seed=hidden_seed) for case in cases}
+    shortcuts = Shortcuts(answer, loaded.exercise.forbidden)
     for case in loaded.exercise.all_cases(with_hidden=True):
         if case.key not in seeds:
             continue
+        if guard is not None:
+            guard.put_back()
         target = folder / loaded.exercise.id / case.key
         target.mkdir(parents=True, exist_ok=True)
         if answer is MISSING:
             write_json(target / "record.json", {"status": "missing"})
             continue
         with scratch_folder():
-            content = _call(loaded, answer, case, seed=seeds[case.key], folder=target)
+            content = _call(loaded, answer, case, seed=seeds[case.key], folder=target, shortcuts=shortcuts)
+        made_by_hand = shortcuts.among(guard.made_by_hand) if guard is not None else []
+        if made_by_hand and content["status"] == "returned":
+            content = {"status": "shortcut", "name": made_by_hand[0]}
         write_json(target / "record.json", content)
         if content["status"] == "unfinished":
             return  # the other cases would say the same
 
 
-def _call(loaded: LoadedExercise, answer: object, case: Case, *, seed: str, folder: Path) -> dict[str, Any]:
+def _call(
+    loaded: LoadedExercise, answer: object, case: Case, *, seed: str, folder: Path, shortcuts: Shortcuts
+) -> dict[str, Any]:
     inputs = loaded.inputs(case, seed=seed)
     before = {name: _fingerprint(value) for name, value in inputs.items()}
     printed = io.StringIO()
@@ -87,7 +98,7 @@ def _call(loaded: LoadedExercise, answer: object, case: Case, *, seed: str, fold
         with (
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
-            without_shortcuts(answer, exercise.forbidden),
+            shortcuts.refused(),
             _time_limit(exercise.seconds),
         ):
             output = loaded.run(answer, inputs)
