@@ -131,7 +131,7 @@ def _shared_out(proc: int) -> int:
         if name.isdecimal():
             with contextlib.suppress(OSError, ValueError):
                 for line in _read(proc, f"{name}/smaps_rollup").splitlines():
-                    if line.startswith((b"Pss_Anon:", b"SwapPss:")):
+                    if line.startswith((b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")):
                         total += 1024 * int(line.split()[1])
     return total
 
@@ -140,7 +140,7 @@ def _resident(status: bytes) -> int:
     """Return a process's own memory: what it wrote to, without files that others read as well."""
     total = 0
     for line in status.splitlines():
-        if line.startswith((b"RssAnon:", b"VmSwap:")):
+        if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):  # mmap(-1, …) is shared memory
             total += 1024 * int(line.split()[1])
     return total
 
