@@ -25,7 +25,7 @@ from yolotrt_lab.system import usable_cores
 __all__ = ["Cluster", "ClusterError"]
 
 _ALLOWED_FAILURES = 3
-_JOIN_S = 60
+_JOIN_S = 30
 # Dask opens a port for it all the same: any free one, with nothing on it.
 _WITHOUT_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
@@ -181,7 +181,7 @@ class Cluster:
                 "The cluster has no worker with a slot.",
                 expected='workers with the resource "CPU"',
                 got=f"{len(workers)} workers",
-                fix="yolotrt course worker <scheduler> on each machine.",
+                fix="dask worker <scheduler> --nthreads 1 --resources CPU=1, once per core of each machine.",
             )
         return slots
 
