@@ -106,8 +106,6 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     sample.make_course(root)
     shutil.copytree(ROOT / "course" / "jupyter", root / "course" / "jupyter")
-    with (root / "nbgrader_config.py").open("a") as stream:
-        stream.write("\nc.RecordExercises.unsafe_no_sandbox = False\n")
     return root
 
 
