@@ -26,7 +26,7 @@ from yolotrt_lab.grading.sandbox.process import SandboxedProcess
 from yolotrt_lab.grading.sandbox.zygote import Zygote
 from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE, write_case_seeds
 
-__all__ = ["KernelHost", "PlainHost", "SandboxedHost", "Spent"]
+__all__ = ["KERNEL_ENVIRONMENT", "KernelHost", "PlainHost", "SandboxedHost", "Spent"]
 
 _START = "from yolotrt_lab.grading import proctor; proctor.install(); from ipykernel.kernelapp import main; main()"
 _ENTRY = ("-c", _START, "-f")
@@ -35,8 +35,14 @@ _SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
 _INSIDE = "/grading"
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
-# The same everywhere, so that the same submission gives the same result.
-_FIXED = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1", "IPY_TEST_SIMPLE_PROMPT": "1"}
+KERNEL_ENVIRONMENT = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONSAFEPATH": "1",
+}
+"""What is the same for every kernel, so that the same submission gives the same result; zygotes need it, too."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class SandboxedHost:
                 f"{_INSIDE}/kernel.json": json.dumps(info).encode(),
             },
             environment={
-                **_FIXED,
+                **KERNEL_ENVIRONMENT,
                 RECORD_VARIABLE: f"{_INSIDE}/results",
                 WORKSPACE_VARIABLE: f"{_INSIDE}/workspace",
                 _SUITE_VARIABLE: f"{_INSIDE}/suite",
@@ -167,7 +173,7 @@ class PlainHost:
         self.connection: Mapping[str, Any] = _connection(str(folder / "k"))
         (folder / "kernel.json").write_text(json.dumps(self.connection))
         environment = {name: value for name, value in os.environ.items() if name != HIDDEN_SEED_VARIABLE} | {
-            **_FIXED,
+            **KERNEL_ENVIRONMENT,
             "IPYTHONDIR": str(folder / ".ipython"),
             "OMP_NUM_THREADS": str(job.limits.cores),
             RECORD_VARIABLE: str(folder / "results"),

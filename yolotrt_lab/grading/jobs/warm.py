@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolotrt_lab.grading.digests import suite_digest
+from yolotrt_lab.grading.execution.host import KERNEL_ENVIRONMENT
 from yolotrt_lab.grading.jobs.slots import claim_slot
 from yolotrt_lab.grading.sandbox.preflight import SandboxError
 from yolotrt_lab.grading.sandbox.zygote import Zygote
@@ -35,7 +36,7 @@ def warm_kernels(preload: Sequence[str], *, cores: int) -> Zygote | None:
     if key not in _zygotes:
         _end_zygotes()
         try:
-            _zygotes[key] = Zygote(preload, cores=cores)
+            _zygotes[key] = Zygote(preload, environment=KERNEL_ENVIRONMENT, cores=cores)
         except SandboxError as error:
             logging.getLogger(__name__).warning("Kernels start cold: %s", error.one_line)
             _zygotes[key] = None

@@ -7,9 +7,11 @@ import os
 import pytest
 
 from yolotrt_lab.grading.execution import ExecutionJob, ExercisePlan, Timeouts
+from yolotrt_lab.grading.execution.host import KERNEL_ENVIRONMENT
 from yolotrt_lab.grading.execution.job import CodeCell, cells_to_json
 from yolotrt_lab.grading.execution.run import execute
 from yolotrt_lab.grading.sandbox.policy import SandboxLimits
+from yolotrt_lab.grading.sandbox.zygote import Zygote
 from yolotrt_lab.grading.seeds import case_seeds
 from yolotrt_lab.grading.suite import load_exercise
 
@@ -19,6 +21,14 @@ CASES = ("public-0", "public-1", "hidden-0")
 SLOT = 100 + os.getpid() % 800
 SMALL = SandboxLimits(memory_bytes=400 << 20, processes=40, disk_bytes=20 << 20, file_bytes=10 << 20, cpu_s=20)
 QUICK = Timeouts(cell_s=3, margin_s=1, interrupt_s=1, notebook_s=60, retries=0)
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    """What kernels are forked from, so that the tests need not wait for imports."""
+    modules = ("ipykernel.kernelapp", "numpy", "yolotrt_lab.grading.proctor", "yolotrt_lab.grading.suite")
+    with Zygote(modules, environment=KERNEL_ENVIRONMENT) as zygote:
+        yield zygote
 
 
 @pytest.fixture
@@ -56,11 +66,12 @@ def job(cells):
 
 
 @pytest.fixture
-def run(job, tmp_path):
+def run(job, tmp_path, zygote):
     """Run a job; the artifact's folder is `run.folder`, `run.statuses()` says what was recorded of each case."""
 
-    def run(*arguments, unsafe=False, cancelled=None, **more):
-        return execute(job(*arguments, **more), run.folder, unsafe=unsafe, cancelled=cancelled, slot=SLOT)
+    def run(*arguments, warm=True, unsafe=False, cancelled=None, **more):
+        warm = zygote if warm else None
+        return execute(job(*arguments, **more), run.folder, slot=SLOT, warm=warm, unsafe=unsafe, cancelled=cancelled)
 
     def record(case):
         path = run.folder / "recorded" / "lab0.clip" / case / "record.json"

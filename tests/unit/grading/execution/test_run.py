@@ -187,9 +187,9 @@ def test_trouble_is_tried_again(run, monkeypatch):
 def test_equal_jobs_give_equal_artifacts(run, tmp_path):
     cell = "import os, random, time\nprint({'a', 'b', 'c'}, os.getcwd(), time.tzname, sorted(os.environ))\n1 / 0"
     contents = []
-    for name in ("one", "two"):
+    for name in ("cold", "warm"):
         run.folder = tmp_path / name
-        run(cell)
+        run(cell, warm=name == "warm")
         files = sorted(path for path in run.folder.rglob("*") if path.is_file() and path.name != "usage.json")
         contents.append({path.relative_to(run.folder): path.read_bytes() for path in files})
     assert contents[0] == contents[1]
