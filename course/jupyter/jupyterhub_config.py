@@ -6,6 +6,7 @@
 The hub does not start where students could read the course or change the exchange.
 """
 
+import grp
 import os
 import pwd
 import shutil
@@ -44,11 +45,15 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def close_course():
-    """Refuse to start where the instructor's files are open, or are those of root."""
+    """Refuse to start where the instructor's files are open, are those of root, or would be for a group of many."""
     if COURSE.stat().st_mode & stat.S_IRWXO:
         raise SystemExit(f"{COURSE} is open to all accounts, with solutions and grades: chmod 700 {COURSE}")
     if INSTRUCTOR.pw_uid == 0:
         raise SystemExit(f"{COURSE} belongs to root; grading runs students' programs: chown it to an instructor.")
+    group = grp.getgrgid(INSTRUCTOR.pw_gid).gr_name
+    sharing = sorted({account.pw_name for account in pwd.getpwall() if account.pw_gid == INSTRUCTOR.pw_gid})
+    if sharing != [INSTRUCTOR.pw_name]:
+        raise SystemExit(f"Submissions are open to the group {group}, which is {', '.join(sharing)}: one each, please.")
 
 
 def make_exchange():
