@@ -33,7 +33,7 @@ __all__ = ["JudgeSession", "Primed"]
 
 # Slow to import, so forks are better off if they find them there. Their imports do nothing that a fork would lack.
 _HEAVY = ("cv2", "matplotlib.figure", "onnx", "onnxruntime", "openvino", "yolotrt_lab.report.plots.style")
-_LEAST_CPU_S = 60.0
+_LEAST_CPU_S = 20.0
 _TIMES_REFERENCE = 10.0
 _WALL_PER_CPU = 4.0
 _REASONS = {
@@ -137,10 +137,13 @@ class JudgeSession(JudgePlugin):
         if loaded is None:
             reason = self._broken.get(name, f"The lab has no exercise {name!r}.")
             return ExerciseResult(name, name, State.TROUBLE, (), reason)
+        limits = self._limits_of(name)
         for _ in range(2):
-            ended = run_forked(lambda say: self._judge_here(loaded, recorded, say), limits=self._limits_of(name))
+            ended = run_forked(lambda say: self._judge_here(loaded, recorded, say), limits=limits)
             _import_as(ended)
             result = self._assembled(loaded, ended)
+            if ended.reason == "time" and ended.cpu_s >= limits.cpu_s:
+                break  # processor time is the same the next time
             if not ended.reason and not any(test.trouble or test.odd for test in result.tests):
                 break
         return result
