@@ -13,8 +13,17 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+
+from yolotrt_lab.figures.verdicts import kept_boxes
+from yolotrt_lab.grading.course.report.class_report import summarize
+from yolotrt_lab.grading.course.report.page import render_class_report
+from yolotrt_lab.grading.course.report.records import ClassRecords, Part, SubmissionRecord
+from yolotrt_lab.grading.nbgrader.feedback_page import FeedbackPage, GradedPart, render_feedback
+from yolotrt_lab.grading.results import ExerciseResult, Picture, State, TestResult
+from yolotrt_lab.report.plots.style import figure_to_png
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -319,3 +328,45 @@ def test_an_instructor_opens_a_script_as_a_notebook(page, server, course, screen
     page.locator(".jp-MarkdownCell h1").first.wait_for()
     page.locator(".jp-CodeCell").nth(20).wait_for(state="attached")
     screenshot("12-script-as-notebook")
+
+
+def feedback_and_report():
+    """Return a feedback page with a picture and a class report, as HTML."""
+    result = ExerciseResult(
+        "lab5.nms",
+        "Class-aware non-maximum suppression",
+        State.FAILED,
+        (TestResult("t", "Boxes of different classes leave each other alone", 2, False, "touching classes", False,
+                    "10 of 39 boxes", "5 boxes: 0 too many, 5 missing", "A nut on a bolt is no second bolt."),),
+        reading="https://docs.pytorch.org/vision/stable/generated/torchvision.ops.batched_nms.html",
+        picture=Picture(figure_to_png(kept_boxes(np.eye(4) * 9, expected=[0, 1], seen=[1, 2])), "Boxes.", "Two boxes."),
+    )  # fmt: skip
+    code = "def nms(xyxy, scores, class_ids, iou_threshold):\n    return [index for index, _ in enumerate(scores)]"
+    part = GradedPart("nms", result.title, 0.0, 2.0, result=result, code=(code,))
+    records = ClassRecords(
+        "lab5_inference_profiling",
+        (Part("nms", result.title, 2.0, "lab5.nms", "def nms(): ...", 35),),
+        tuple(
+            SubmissionRecord(name, {"nms": 0.0}, results={"lab5.nms": result}, answers={"nms": code * 3})
+            for name in ("ada", "ben", *(f"student-{number}" for number in range(10)))
+        ),
+    )
+    report = render_class_report(summarize(records, similar=0.0))
+    return {"feedback": render_feedback(FeedbackPage("Lab 5", "ada", [part], 0.0, 2.0)), "report": report}
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_feedback_and_report_load_nothing_and_fit(page, tmp_path, pictures, width):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: asked.append(message.text))
+    page.set_viewport_size({"width": width, "height": 900})
+    for name, text in feedback_and_report().items():
+        (tmp_path / f"{name}.html").write_text(text)
+        page.goto(f"file://{tmp_path}/{name}.html")
+        page.screenshot(path=pictures / f"{name}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert page.locator("img").count() == (name == "feedback")
+    assert [url for url in asked if not url.startswith(("data:", "file:///"))] == []
+    assert len([url for url in asked if url.startswith("file:///")]) == 2
