@@ -19,6 +19,7 @@ from yolotrt_lab.grading.execution.outputs import CellOutputs, OutputLimits
 from yolotrt_lab.grading.execution.records import take_records
 from yolotrt_lab.grading.execution.session import CellEnd, ExecutionCancelledError, KernelSession
 from yolotrt_lab.grading.execution.zmtp import PeerError
+from yolotrt_lab.grading.integrity.review import review
 from yolotrt_lab.grading.nbgrader.findings import Finding
 from yolotrt_lab.grading.nbgrader.stand_ins import has_records, write_stand_ins
 from yolotrt_lab.grading.sandbox.preflight import SandboxError, require_sandbox
@@ -141,12 +142,20 @@ class _Run:
             ended=self.ended,
             killed=self.killed,
             trouble=self.trouble,
-            findings=tuple(self.findings),
+            findings=(*self.findings, *self._reviewed()),
             outputs={name: outputs for name, outputs in kept.items() if outputs},
             sandboxed=not self.unsafe,
             usage=self.usage,
             seconds=self.seconds,
         )
+
+    def _reviewed(self) -> list[Finding]:
+        """Return what the answers' texts and the proctor's notes tell; what cannot be read tells nothing."""
+        checked = {cell.exercise for cell in self.cells}
+        try:
+            return review(self.cells, [plan for plan in self.job.exercises if plan.id in checked], self.recorded)
+        except Exception as error:  # a report must not cost anybody a grade
+            return [Finding("not reviewed", f"The answers could not be reviewed: {type(error).__name__}.")]
 
     def _once(self) -> CodeCell | None:
         """Run all cells in a new kernel, and return the one that made an end of it, if one did."""

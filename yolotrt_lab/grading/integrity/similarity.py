@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolotrt_lab.grading.nbgrader.findings import Finding
-from yolotrt_lab.grading.suite import LoadedExercise
 
 __all__ = ["Copy", "copied_reference", "copies_in"]
 
@@ -53,16 +52,15 @@ class _Function:
     lines: tuple[str, ...]
 
 
-def copied_reference(loaded: LoadedExercise, source: str, *, cell: str = "") -> list[Finding]:
-    """Return a finding if an answer's source is the course's own code.
+def copied_reference(source: str, *, suite_file: Path, cell: str = "") -> list[Finding]:
+    """Return a finding for each function of an answer that is the course's own code.
 
     Args:
-        loaded: The exercise.
         source: The answer cell's text.
-        cell: Its grade id.
+        suite_file: The exercise's file in the suite, which is read and not run.
+        cell: The answer's grade id.
     """
-    places = {name: path for name in loaded.exercise.forbidden if (path := _file_of(name)) is not None}
-    originals = [entry for path in dict.fromkeys([*places.values(), loaded.path]) for entry in _functions_of(path)]
+    originals = _originals(suite_file) if suite_file.is_file() else ()
     return [
         Finding(
             "copied reference",
@@ -88,6 +86,17 @@ def copies_in(source: str, originals: Iterable[_Function]) -> list[Copy]:
             same = [line for line in function.lines if len(line) > 12 and line in best.lines]
             found.append(Copy(function.name, best.name, share, tuple(same[:_LINES])))
     return found
+
+
+@functools.lru_cache(maxsize=128)
+def _originals(suite_file: Path) -> tuple[_Function, ...]:
+    """Return the functions of an exercise's file, and of the modules that hold what it forbids."""
+    tree = ast.parse(suite_file.read_text(encoding="utf-8"))
+    declared = (node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "forbidden")
+    names = [part.value for node in declared for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    places = (_file_of(name) for name in names if isinstance(name, str))
+    files = dict.fromkeys([*(path for path in places if path is not None), suite_file])
+    return tuple(entry for path in files for entry in _functions_of(path))
 
 
 def _overlap(one: _Function, other: _Function) -> float:

@@ -96,7 +96,7 @@ def test_forgeries_and_floods_cost_nothing(run):
     for number in range(1, 4):
         assert execution.outputs[f"student-{number}"], "the flood is said to be one, or its beginning is there"
     assert (run.folder / "outputs.json").stat().st_size < 200_000
-    assert [finding.kind for finding in execution.findings] == ["forged records"]
+    assert [finding.kind for finding in execution.findings] == ["forged records", "looks for the grader"]
     assert not (run.folder / "recorded" / "lab0.other").exists()
 
 
