@@ -231,7 +231,10 @@ def report(
         (row.part.title, "" if row.difficulty is None else f"{row.difficulty:.0%}", row.remark) for row in result.items
     ]
     human: list[Table | str] = [table(f"{name}: {len(result.shares)} submissions", ("part", "of the points", ""), rows)]
-    human += [f"{len(row.students)} students: {row.text}" for row in result.misconceptions[:3]]
+    human += [
+        f"{len(row.students)} {'student' if len(row.students) == 1 else 'students'}: {row.text}"
+        for row in result.misconceptions[:3]
+    ]
     human += [f"{' and '.join(pair.students)} share {pair.share:.0%}." for pair in result.similarity.pairs[:3]]
     emit({"file": path, **_plain(result.to_json())}, as_json=as_json, human=[*human, f"The report: {path}"])
 
@@ -342,7 +345,7 @@ def _labs_table(labs: tuple[LabStatus, ...]) -> Table:
             "yes" if item.is_released else "no",
             _moment(item.due),
             len(item.students),
-            sum(student.state not in ("submitted", "set aside") for student in item.students),
+            sum(student.state in ("graded", "needs grading by hand") for student in item.students),
             item.count("needs grading by hand"),
             item.count("set aside"),
             sum(student.has_feedback for student in item.students),
@@ -354,11 +357,16 @@ def _labs_table(labs: tuple[LabStatus, ...]) -> Table:
 
 def _students_text(lab: LabStatus) -> list[Table | str]:
     rows = [
-        (item.student, _moment(item.submitted), f"{item.score:g} / {lab.points:g}", f"{item.penalty:g}", item.state)
+        (item.student, _moment(item.submitted), _points(item.score, lab.points), f"{item.penalty:g}", item.state)
         for item in lab.students
     ]
     flags: list[Table | str] = [f"{item.student}: {text}" for item in lab.students for text in item.flags]
     return [table(lab.lab, ("student", "submitted (UTC)", "points", "penalty", "state"), rows), *flags]
+
+
+def _points(score: float | None, points: float) -> str:
+    """Return points given out of points that can be earned; what was not graded has none, not zero."""
+    return f"{'-' if score is None else f'{score:g}'} / {points:g}"
 
 
 def _moment(moment: dt.datetime | None) -> str:

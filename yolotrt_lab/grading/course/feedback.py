@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def make_feedback(course: Course, lab: str, *, release: bool = True) -> Feedback
         raise InputError(
             f"Nothing of {lab} has been graded.", expected="graded submissions", fix=f"yolotrt course grade {lab}"
         )
+    for page in sorted(course.folder("feedback", lab, "x").parents[1].glob(f"*/{lab}")):
+        if page.parent.name not in graded:  # its grade is gone, and what it said with it
+            shutil.rmtree(page, ignore_errors=True)
     apply_late_policy(course, lab)
     converter = GenerateFeedback(coursedir=course.coursedir(lab=lab), config=course.config)
     converter.force = True

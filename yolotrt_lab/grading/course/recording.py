@@ -112,9 +112,8 @@ class Recorder:
             self._gradebook.db.commit()
         shutil.rmtree(self.course.folder("autograded", self.lab, student), ignore_errors=True)
         kept = self.course.private.student(self.lab, student)
-        record = kept.read("grading")
-        if record.pop("digest", None):
-            kept.write("grading", record)
+        record = {name: value for name, value in kept.read("grading").items() if name != "digest"}
+        kept.write("grading", {**record, "failed": reason})
         return StudentGrade(student, failed=reason)
 
     def grade_of(self, student: str, **more: Any) -> StudentGrade:

@@ -18,16 +18,16 @@ class StudentStatus:
     Attributes:
         student: Whose it is.
         submitted: When it came, UTC; None if nobody wrote it down.
-        score: Points, the penalty taken off.
+        score: Points given so far, the penalty taken off; None where nothing was graded.
         penalty: Points taken for lateness.
-        state: "submitted", "graded", "needs grading by hand" or "set aside".
+        state: "submitted", "graded", "needs grading by hand", "set aside" or "grading failed".
         has_feedback: Whether the page is made.
         flags: What an instructor should look at.
     """
 
     student: str
     submitted: dt.datetime | None
-    score: float
+    score: float | None
     penalty: float
     state: str
     has_feedback: bool
@@ -87,12 +87,15 @@ def _student_status(course: Course, gradebook: object, lab: str, student: str) -
     try:
         submission = gradebook.find_submission(lab, student)  # type: ignore[attr-defined]
     except MissingEntry:
-        return StudentStatus(student, None, 0.0, 0.0, "submitted", has_feedback, flags)
+        submission = None
+    if submission is None or not course.folder("autograded", lab, student).is_dir():
+        failed = str(record.get("failed", ""))
+        state = "grading failed" if failed else "submitted"
+        moment = submission.timestamp if submission else None
+        return StudentStatus(student, moment, None, 0.0, state, has_feedback, (failed,) if failed else ())
     penalty = float(submission.late_submission_penalty or 0.0)
+    score: float | None = max(0.0, float(submission.score or 0.0) - penalty)
     state = "needs grading by hand" if submission.needs_manual_grade else "graded"
     if record.get("unreadable") and submission.needs_manual_grade:
-        state = "set aside"
-    if not course.folder("autograded", lab, student).is_dir():
-        state = "submitted"
-    score = max(0.0, float(submission.score or 0.0) - penalty)
+        state, score = "set aside", score or None  # points given by hand count, and no points are none
     return StudentStatus(student, submission.timestamp, score, penalty, state, has_feedback, flags)

@@ -31,9 +31,11 @@ COLUMNS = (
     "score",
     "max_score",
     "needs_manual_grade",
+    "state",
 )
-"""nbgrader's columns, and one more."""
+"""nbgrader's columns, and two more."""
 
+_NOTHING = "nothing graded yet"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -63,6 +65,8 @@ def grade_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per lab and student, those without a submission included.
 
+    A submission of which nothing was graded has no score: an empty field, not a zero that somebody might import.
+
     Args:
         gradebook: nbgrader's gradebook.
         assignments: Only these labs; all if none are named.
@@ -76,6 +80,7 @@ def grade_rows(
                 submission = gradebook.find_submission(assignment.name, student.id)
             except MissingEntry:
                 submission = None
+            state = _state_of(submission)
             score = float(submission.score or 0.0) if submission else 0.0
             penalty = float(submission.late_submission_penalty or 0.0) if submission else 0.0
             yield {
@@ -86,12 +91,22 @@ def grade_rows(
                 "last_name": student.last_name,
                 "first_name": student.first_name,
                 "email": student.email,
-                "raw_score": score,
+                "raw_score": None if state == _NOTHING else score,
                 "late_submission_penalty": penalty,
-                "score": max(0.0, score - penalty),
+                "score": None if state == _NOTHING else max(0.0, score - penalty),
                 "max_score": float(assignment.max_score or 0.0),
                 "needs_manual_grade": bool(submission.needs_manual_grade) if submission else False,
+                "state": state,
             }
+
+
+def _state_of(submission: Any) -> str:
+    if submission is None:
+        return "not submitted"
+    waits = [bool(grade.needs_manual_grade) for notebook in submission.notebooks for grade in notebook.grades]
+    if waits and all(waits) and not submission.score:
+        return _NOTHING
+    return "needs grading by hand" if any(waits) else "graded"
 
 
 def grades_csv(rows: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> str:

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from yolotrt_lab.cli.main import main
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.grading.course import (
     GradeOptions,
@@ -13,6 +14,7 @@ from yolotrt_lab.grading.course import (
     open_course,
     release_lab,
 )
+from yolotrt_lab.grading.course.recording import Recorder
 from yolotrt_lab.grading.nbgrader.intake import format_time
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -219,7 +221,40 @@ class TestReports:
             "dan": "submitted",
         }
         assert {item.student: item.has_feedback for item in lab.students}["dan"] is False
+        assert {item.student: item.score for item in lab.students} == {
+            "ada": 10.0,
+            "=1+1": 10.0,
+            "cleo": None,  # nothing was graded, which is not zero
+            "dan": None,
+        }
         assert "not a notebook" in next(item.flags for item in lab.students if item.student == "cleo")[0]
+
+    def test_what_the_grader_stopped_at_is_no_grade(self, graded, sample):
+        make_feedback(graded, sample.LAB, release=False)
+        with Recorder(graded, sample.LAB, graded.root / "staged", "batch") as recorder:
+            recorder.fail("ada", "The disk is full.")
+        (lab,) = course_status(graded)
+        ada = next(item for item in lab.students if item.student == "ada")
+        assert (ada.state, ada.score, ada.flags) == ("grading failed", None, ("The disk is full.",))
+        assert "ada" not in make_feedback(graded, sample.LAB, release=False).pages
+        assert not graded.folder("feedback", sample.LAB, "ada").exists()
+
+    def test_report(self, graded, root, sample, capsys):
+        assert main(["course", "report", "lab0", "--course", str(root), "--similar", "0.9", "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        assert content["share_of_points"] == {"=1+1": 0.5, "ada": 1.0}
+        assert content["unreadable"].keys() == {"cleo"}
+        assert content["ungraded"] == ["dan"]
+        assert [item["outcomes"]["all points"] for item in content["items"]] == [2, 2, 0]
+        assert content["waiting"] == [{"student": "ada", "part": "Written answer", "reason": ""}]
+        assert content["times"]["planned_minutes"] == 2
+        assert content["times"]["run_seconds"][0] > 0
+        page = root / "course" / "grading" / "reports" / f"{sample.LAB}.html"
+        assert content["file"] == str(page)
+        assert "=1+1" in page.read_text()
+        assert main(["course", "report", "lab0", "--course", str(root), "--output", str(root / "x.html")]) == 0
+        assert "Smallest value" in capsys.readouterr().out
+        assert (root / "x.html").is_file()
 
     def test_export(self, graded, root, tmp_path):
         path, rows = export_grades(graded)
@@ -231,7 +266,12 @@ class TestReports:
         json_path, _ = export_grades(graded, tmp_path / "grades.json")
         content = json.loads(json_path.read_text())
         assert content == rows
-        assert {row["student_id"]: row["score"] for row in content} == {"ada": 10.0, "=1+1": 10.0, "cleo": 0.0}
+        assert {row["student_id"]: row["score"] for row in content} == {"ada": 10.0, "=1+1": 10.0, "cleo": None}
+        assert {row["student_id"]: row["state"] for row in content} == {
+            "ada": "needs grading by hand",
+            "=1+1": "graded",
+            "cleo": "nothing graded yet",
+        }
         ada = next(row for row in content if row["student_id"] == "ada")
         assert ada["exercises"]["lab0.double"]["state"] == "passed"
         assert export_grades(graded, tmp_path / "x.json", labs=["lab9"])[1] == []

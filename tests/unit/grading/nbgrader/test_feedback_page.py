@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from yolotrt_lab.grading.nbgrader.feedback_page import FeedbackPage, GradedPart, render_feedback
-from yolotrt_lab.grading.results import ExerciseResult, State, TestResult
+from yolotrt_lab.grading.results import ExerciseResult, Picture, State, TestResult
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -152,7 +152,17 @@ def test_lateness_is_shown_and_never_goes_below_zero():
     assert page(penalty=20.0).total == 0
 
 
+def test_the_picture_is_in_the_page_and_escaped():
+    drawn = Picture(b"\x89PNG", caption=f"`x` {EVIL}", alt=f'">{EVIL}')
+    seen = parsed(page(exercise(result=dataclasses.replace(result(), picture=drawn))))
+    assert ("src", "data:image/png;base64,iVBORw==") in seen.attributes
+    assert ("alt", f'">{EVIL}') in seen.attributes
+    assert "script" not in seen.tags
+
+
 def test_a_notebook_that_could_not_be_read():
     seen = parsed(page(exercise(is_open=True), unreadable="lab.ipynb is not a notebook."))
+    assert "Not graded yet, of 16 points" in seen.text
+    assert "9 / 16" not in seen.text
     assert "could not be graded. lab.ipynb is not a notebook." in seen.text
     assert "#lab0-double-check" not in dict(seen.attributes).get("href", "")
