@@ -105,6 +105,7 @@ def _in_process_of(code: Path, kind: str, content: bytes, folders: dict, setting
     with tempfile.TemporaryDirectory(prefix="yolotrt-work-") as name:
         folder = Path(name)
         (folder / "content").write_bytes(content)
+        settings = {**settings, "preload": ()}  # nothing stays warm in a process for one piece of work
         (folder / "work.json").write_text(json.dumps({"kind": kind, "folders": folders, "settings": settings}))
         environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
         command = [sys.executable, "-m", "yolotrt_lab.grading.jobs.perform", str(folder)]
