@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from yolotrt_lab.files import write_json
-from yolotrt_lab.grading.codec import encode
+from yolotrt_lab.grading.codec import encode, plain_text, type_name
 from yolotrt_lab.grading.exercise import Case
 from yolotrt_lab.grading.generators import seed_of
 from yolotrt_lab.grading.integrity.guard import Guard
@@ -91,29 +91,44 @@ def _call(
 ) -> dict[str, Any]:
     inputs = loaded.inputs(case, seed=seed)
     before = {name: _fingerprint(value) for name, value in inputs.items()}
-    printed = io.StringIO()
+    printed = _Printed()
     exercise = loaded.exercise
     content: dict[str, Any]
     try:
-        with (
-            contextlib.redirect_stdout(printed),
-            contextlib.redirect_stderr(printed),
-            shortcuts.refused(),
-            _time_limit(exercise.seconds),
-        ):
-            output = loaded.run(answer, inputs)
-        content = {"status": "returned", "output": encode(output, folder)}
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _time_limit(exercise.seconds):
+            with shortcuts.refused():
+                output = loaded.run(answer, inputs)
+            # In time, too: an iterator of the student's may have no end.
+            content = {"status": "returned", "output": encode(output, folder)}
     except _TimeUpError:
         content = {"status": "timeout", "seconds": exercise.seconds}
     except NotImplementedError as error:
-        content = {"status": "unfinished"} if not str(error) else _error(error, exercise.answer)
+        content = _error(error, exercise.answer) if _message_of(error) else {"status": "unfinished"}
     except ShortcutError as error:
-        content = {"status": "shortcut", "name": str(error)}
-    except (Exception, SystemExit) as error:
+        content = {"status": "shortcut", "name": _message_of(error)}
+    except KeyboardInterrupt:
+        raise  # from outside, when a check takes too long in all
+    except BaseException as error:  # whatever classes of their own students raise
         content = _error(error, exercise.answer)
     content["changed_inputs"] = [name for name, value in inputs.items() if _fingerprint(value) != before[name]]
-    content["printed"] = printed.getvalue()[:_PRINTED_LIMIT]
+    content["printed"] = plain_text(printed.text)
     return content
+
+
+class _Printed(io.TextIOBase):
+    """Keeps the beginning of what is printed, and lets the rest go."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        room = _PRINTED_LIMIT - len(self.text)
+        if room > 0:
+            self.text += str.__getitem__(text, slice(room))
+        return str.__len__(text)
 
 
 def _error(error: BaseException, answer: str) -> dict[str, Any]:
@@ -123,7 +138,16 @@ def _error(error: BaseException, answer: str) -> dict[str, Any]:
     where = None
     if own:
         where = {"function": own[-1].name, "line": own[-1].lineno, "text": own[-1].line or ""}
-    return {"status": "raised", "type": type(error).__name__, "message": str(error)[:500], "where": where, "of": answer}
+    kind = type_name(type(error))
+    return {"status": "raised", "type": kind, "message": _message_of(error), "where": where, "of": answer}
+
+
+def _message_of(error: BaseException) -> str:
+    """Return an exception's text, "" where its own code cannot tell."""
+    try:
+        return plain_text(str(error), limit=500)
+    except (Exception, SystemExit):
+        return ""
 
 
 def _is_notebook_code(filename: str) -> bool:
@@ -148,7 +172,10 @@ def _fingerprint(value: object) -> str:
         elif isinstance(item, (str, bytes, int, float, bool, type(None))):
             digest.update(repr(item).encode())
 
-    add(value, 0)
+    try:
+        add(value, 0)
+    except (Exception, SystemExit):  # a value of the student's that raises when it is looked at
+        return "no longer what it was"
     return digest.hexdigest()
 
 

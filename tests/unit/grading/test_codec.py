@@ -1,6 +1,7 @@
 """What a student's function returns is written without pickle, and comes back the same."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,3 +127,152 @@ def test_a_pickled_array_is_refused(tmp_path):
     np.save(tmp_path / "001.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="pickle"):
         decode({"$": "array", "file": "001.npy"}, tmp_path)
+
+
+class TestLies:
+    """Values whose own code says something else than what they hold."""
+
+    class Number(float):
+        def __eq__(self, other):
+            return True
+
+        def __float__(self):
+            return 1.0
+
+        def __abs__(self):
+            raise RuntimeError
+
+        __hash__ = float.__hash__
+
+    class Whole(int):
+        def __int__(self):
+            return 7
+
+        def __lt__(self, other):
+            return True
+
+    class Text(str):
+        def __str__(self):
+            return "something else"
+
+        def __getitem__(self, key):
+            return self
+
+    class Endless(list):
+        def __iter__(self):
+            return iter(int, 1)
+
+        def __len__(self):
+            return 2
+
+    class Pretender:
+        __class__ = float
+
+        def __float__(self):
+            return 1.0
+
+        def __array__(self, *_, **__):
+            return np.ones(3)
+
+    class Weird(np.ndarray):
+        def __array_finalize__(self, other):
+            pass
+
+        def __array_function__(self, *_):
+            return True
+
+        @property
+        def nbytes(self):
+            return -1
+
+    @pytest.mark.parametrize(
+        ("value", "real"),
+        [(Number(0.5), 0.5), (Number("-0.0"), -0.0), (Whole(3), 3), (Text("abc"), "abc"), (Endless([1, 2]), [1, 2])],
+    )
+    def test_subclasses_become_what_they_hold(self, value, real, tmp_path):
+        found = through(value, tmp_path)
+        assert type(found) is type(real)
+        assert repr(found) == repr(real)
+
+    def test_arrays_of_a_subclass(self, tmp_path):
+        found = through(np.arange(3.0).view(self.Weird), tmp_path)
+        assert type(found) is np.ndarray
+        assert found.tolist() == [0.0, 1.0, 2.0]
+
+    def test_pretenders_are_nothing(self, tmp_path):
+        class Raises(dict):
+            pass
+
+        class Broken:
+            def __getattribute__(self, name):
+                raise RuntimeError
+
+        assert through(self.Pretender(), tmp_path) == Unsupported("Pretender")
+        assert through(Broken(), tmp_path) == Unsupported("Broken")
+        assert through(Raises(a=1), tmp_path) == {"a": 1}
+
+    def test_a_metaclass_that_lies_about_its_name(self, tmp_path):
+        class Named(type):
+            __name__ = property(lambda cls: object())
+
+        assert through(Named("Real", (), {})(), tmp_path) == Unsupported("Real")
+
+    def test_masked_arrays_and_tensors(self, tmp_path):
+        torch = pytest.importorskip("torch")
+
+        class Hooked(torch.Tensor):
+            @classmethod
+            def __torch_function__(cls, function, types, args=(), kwargs=None):
+                raise RuntimeError
+
+        assert through(np.ma.masked_array([1, 2], [0, 1]), tmp_path) == Unsupported("MaskedArray")
+        assert through(torch.ones(2).as_subclass(Hooked), tmp_path).tolist() == [1.0, 1.0]
+        assert isinstance(through(torch.ones(2, dtype=torch.bfloat16), tmp_path), Unsupported)
+
+
+class TestRoom:
+    """What is too large is one mark, and leaves the rest its room."""
+
+    def test_long_lists(self, tmp_path):
+        found = through({"many": [0] * 300_000, "few": [1, 2]}, tmp_path)
+        assert isinstance(found["many"], Unsupported)
+        assert found["few"] == [1, 2]
+
+    def test_many_arrays(self, tmp_path):
+        found = through([np.zeros(1)] * 600, tmp_path)
+        assert len(list(tmp_path.iterdir())) == 500
+        assert isinstance(found[-1], Unsupported)
+
+    def test_numbers_of_numpy_need_no_files(self, tmp_path):
+        values = [np.float32(0.1), np.float64("nan"), np.uint64(2**64 - 1), np.int8(-5), np.bool_(True), np.float16(2)]
+        found = through(values, tmp_path)
+        assert [type(one) for one in found] == [type(one) for one in values]
+        assert repr(found) == repr(values)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_arrays_that_are_larger_than_their_memory(self, tmp_path):
+        huge = np.broadcast_to(np.float32(1), (1 << 20, 1 << 10))
+        assert isinstance(through(huge, tmp_path), Unsupported)
+
+    def test_cycles(self, tmp_path):
+        cycle: list = []
+        cycle += [cycle, cycle]
+        assert len(json.dumps(encode(cycle, tmp_path))) < 30_000_000
+
+    def test_texts_that_utf8_does_not_hold(self, tmp_path):
+        assert through("a\ud800b", tmp_path) == "a?b"
+
+    @pytest.mark.parametrize("name", ["link", "fifo", "folder", "/dev/zero", "nothing"])
+    def test_paths_of_no_regular_file(self, tmp_path, name):
+        (tmp_path / "secret").write_text("secret")
+        (tmp_path / "link").symlink_to("secret")
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "folder").mkdir()
+        record = encode(tmp_path / name, tmp_path / "record")
+        assert record["file"] is None
+        assert not (tmp_path / "record").exists()
+
+    def test_records_of_numbers_that_are_none(self, tmp_path):
+        for record in ({"dtype": "int8", "value": 300}, {"dtype": "int8", "value": [1]}, {"dtype": "O", "value": 1}):
+            with pytest.raises((ValueError, KeyError)):
+                decode({"$": "scalar", **record}, tmp_path)

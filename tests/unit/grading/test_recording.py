@@ -1,13 +1,16 @@
 """Recording calls the answer on every case and writes down whatever happens."""
 
+import collections.abc
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from yolotrt_lab.detection import boxes
 from yolotrt_lab.grading.recording import MISSING, record
+from yolotrt_lab.grading.shortcuts import ShortcutError, Shortcuts
 
 
 def recorded(clip, answer, folder, key="public-0", **options):
@@ -114,3 +117,127 @@ def test_the_forbidden_function_is_not_there(clip, tmp_path):
         assert content["name"] == "yolotrt_lab.detection.boxes.clip_boxes"
     assert boxes.clip_boxes is clip_boxes
     assert namespace["clip_boxes"] is clip_boxes
+
+
+def test_exceptions_with_classes_of_their_own(clip, tmp_path):
+    class Mine(BaseException):
+        def __str__(self):
+            raise RuntimeError
+
+    def answer(values, limit):
+        raise Mine
+
+    content = recorded(clip, answer, tmp_path)
+    assert (content["status"], content["type"], content["message"]) == ("raised", "Mine", "")
+
+
+def test_a_result_without_an_end_is_no_result_in_time(clip, tmp_path):
+    class Endless(collections.abc.Mapping):
+        def __getitem__(self, key):
+            return key
+
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            while True:
+                pass
+
+    assert recorded(clip, lambda values, limit: Endless(), tmp_path)["status"] == "timeout"
+
+
+def test_floods_on_stdout_are_cut_while_they_come(clip, tmp_path):
+    def answer(values, limit):
+        for _ in range(300):
+            print("x" * 1_000_000)
+        return values
+
+    assert len(recorded(clip, answer, tmp_path)["printed"]) == 2_000
+
+
+def test_inputs_that_lie_about_themselves_count_as_changed(clip, tmp_path):
+    class Liar(float):
+        def __repr__(self):
+            raise RuntimeError
+
+    def change(values, limit):
+        frame = sys._getframe()
+        while "inputs" not in frame.f_locals:
+            frame = frame.f_back
+        frame.f_locals["inputs"]["limit"] = Liar(2.0)
+        return values
+
+    assert recorded(clip, change, tmp_path)["changed_inputs"] == ["limit"]
+
+
+class TestWaysRound:
+    """The forbidden function, reached by other ways than its name."""
+
+    CLIP = "yolotrt_lab.detection.boxes.clip_boxes"
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "import functools\nclip_values = functools.partial(boxes.clip_boxes, image_hw=(1, 1))\n"
+            "def clip(values, limit):\n    return clip_values(values)",
+            "import types\ncopied = types.FunctionType(boxes.clip_boxes.__code__, vars(boxes))\n"
+            "def clip(values, limit):\n    return copied(values, (1, 1))",
+            "def clip(values, limit):\n    import importlib\n"
+            "    return importlib.reload(boxes).clip_boxes(values, (1, 1))",
+            "from yolotrt_lab.detection.boxes import clip_boxes as kept\nimport importlib\nimportlib.reload(boxes)\n"
+            "def clip(values, limit):\n    return kept(values, (1, 1))",
+            "import pickle\ncontent = pickle.dumps(boxes.clip_boxes)\n"
+            "def clip(values, limit):\n    return pickle.loads(content)(values, (1, 1))",
+            "def clip(values, limit):\n    return getattr(__import__('sys').modules['yolotrt_lab.detection.boxes'],"
+            " 'clip' + '_boxes')(values, (1, 1))",
+            "table = {'clip': boxes.clip_boxes}\ndef clip(values, limit):\n    return table['clip'](values, (1, 1))",
+        ],
+        ids=["partial", "FunctionType", "reload", "loaded before", "pickle", "getattr", "in a dict"],
+    )
+    def test_they_lead_nowhere(self, clip, tmp_path, source):
+        namespace = {"boxes": boxes}
+        exec(compile(source, "<cell>", "exec"), namespace)
+        before = boxes.clip_boxes.__code__
+        content = recorded(clip, namespace["clip"], tmp_path)
+        assert (content["status"], content["name"]) == ("shortcut", self.CLIP)
+        assert boxes.clip_boxes.__code__ == before
+
+    def test_methods_builtins_closures_and_late_modules(self):
+        import pycocotools.mask
+
+        iou = pycocotools.mask.iou
+
+        def closed_over():
+            return iou([[0, 0, 1, 1]], [[0, 0, 1, 1]], [0])
+
+        for name in ("fractions", "fractions.Fraction"):
+            sys.modules.pop(name, None)
+        forbidden = ("fractions.Fraction.limit_denominator", "pycocotools.mask.iou", "decimal.Decimal.missing")
+        shortcuts = Shortcuts(closed_over, forbidden)
+        with shortcuts.refused():
+            import fractions
+
+            for call in (closed_over, lambda: fractions.Fraction(1, 3).limit_denominator(2)):
+                with pytest.raises(ShortcutError):
+                    call()
+            loader = fractions.__spec__.loader
+        assert shortcuts.called == ["pycocotools.mask.iou", "fractions.Fraction.limit_denominator"]
+        assert type(loader).__name__ == "SourceFileLoader"
+        assert fractions.Fraction(1, 3).limit_denominator(2) == fractions.Fraction(1, 2)
+        assert closed_over().shape == (1, 1)
+
+    def test_functions_with_closures_are_refused_and_come_back(self, clip):
+        def outer():
+            held = 1
+            return lambda: held
+
+        function = outer()
+        module = types.ModuleType("held_functions")
+        module.function = function
+        sys.modules["held_functions"] = module
+        try:
+            with Shortcuts(None, ("held_functions.function",)).refused(), pytest.raises(ShortcutError):
+                function()
+            assert function() == 1
+        finally:
+            del sys.modules["held_functions"]
