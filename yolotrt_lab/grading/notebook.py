@@ -67,14 +67,20 @@ def check(exercise_id: str) -> CheckResult | None:
         loaded = load_exercise(exercise_id)
         answer = namespace.get(loaded.exercise.answer, MISSING)
         if os.environ.get(RECORD_VARIABLE):
-            folder = Path(os.environ[RECORD_VARIABLE])
-            _record_for_grading(loaded, answer, folder)
+            if not _is_proctored():
+                _record_for_grading(loaded, answer, Path(os.environ[RECORD_VARIABLE]))
             return None
         with tempfile.TemporaryDirectory(prefix="yolotrt-check-", ignore_cleanup_errors=True) as name:
             record(loaded, answer, folder=Path(name))
             return CheckResult(judge(Path(name), exercises=[exercise_id])[exercise_id])
     except LabError as error:
         return CheckResult(ExerciseResult(exercise_id, "No verdict", State.TROUBLE, (), error.one_line))
+
+
+def _is_proctored() -> bool:
+    """Whether answers are taken down by the proctor; a kernel without one has not imported it either."""
+    proctor = sys.modules.get("yolotrt_lab.grading.proctor")
+    return proctor is not None and bool(proctor.is_installed())
 
 
 def _record_for_grading(loaded: LoadedExercise, answer: object, folder: Path) -> None:

@@ -15,13 +15,14 @@ import nbformat
 from arena.adversary import Adversary, Work, write_notebook
 from arena.host import Host
 from arena.target import TargetLab, course_of
-from yolotrt_lab.grading.course import Course, grade_lab, make_feedback, release_lab
+from yolotrt_lab.grading.course import Course, GradeOptions, grade_lab, make_feedback, release_lab
 from yolotrt_lab.grading.nbgrader.findings import Finding
 
 __all__ = ["BYSTANDER", "CLASSMATES", "GradedClass", "Outcome", "grade_class", "released_notebook"]
 
 CLASSMATES = ("aaron", "zoe")  # honest, first and last in the class
 BYSTANDER = "noor"  # graded before, by hand, and not in this batch
+_JOBS = 4  # many of them do nothing but wait for their time to be up
 _CLASSMATES_CANARY = "classmate-canary-77a4"
 
 
@@ -76,7 +77,12 @@ def grade_class(folder: Path, lab: TargetLab, adversaries: Iterable[Adversary]) 
     root = folder / "course"
     root.mkdir(parents=True)
     course = course_of(root, [lab])
-    with mock.patch.dict(os.environ, {"YOLOTRT_GRADING_SUITE": str(root / "suite"), "HOME": str(folder / "home")}):
+    environment = {
+        "YOLOTRT_GRADING_SUITE": str(root / "suite"),
+        "HOME": str(folder / "home"),
+        "MPLCONFIGDIR": str(folder / "matplotlib"),  # where the grader's own pictures keep their fonts
+    }
+    with mock.patch.dict(os.environ, environment):
         os.environ.pop("YOLOTRT_EXCHANGE", None)
         release_lab(course, lab.name)
         released = released_notebook(root / "labs" / lab.name / lab.file)
@@ -89,7 +95,7 @@ def grade_class(folder: Path, lab: TargetLab, adversaries: Iterable[Adversary]) 
             graded.secrets = _secrets_of(course, lab, host)
             graded.bystander.append(_enter_bystander(course, lab))
             _enter_old_grades(course, lab, graded.works)
-            result = grade_lab(course, lab.name)
+            result = grade_lab(course, lab.name, options=GradeOptions(jobs=_JOBS))
             pages = make_feedback(course, lab.name, release=False).pages
             graded.violations = host.violations()
         graded.bystander.append(_grades_of(course, lab, BYSTANDER))

@@ -251,10 +251,10 @@ plt.show()
 def threads_and_processes(work):
     work.answer(
         SCALE,
-        """import subprocess, sys
+        """import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-print(subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, text=True).stdout)
+print(subprocess.run(["echo", "7"], capture_output=True, text=True).stdout)
 
 def scale(values, factor):
     with ThreadPoolExecutor(4) as pool:

@@ -53,7 +53,7 @@ os.killpg(0, signal.SIGKILL)"""
     )
 
 
-@adversary(tries="kills everybody", twin=NONE)
+@adversary(tries="kills everybody", twin={DOUBLE: "def double(x):\n    return 0"})
 def signals_to_everybody(work):
     work.answer(DOUBLE, "$GUARD\nimport os\n" + _double("os.kill(-1, 9)\nreturn 0"))
 

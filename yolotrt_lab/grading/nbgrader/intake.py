@@ -18,6 +18,7 @@ from yolotrt_lab.grading.nbgrader.untrusted_files import Limits, read_regular, u
 __all__ = ["TIMESTAMP", "admit", "admit_all", "format_time", "limits_of", "note_findings", "read_time"]
 
 TIMESTAMP = "timestamp.txt"
+_MOST_FINDINGS = 10
 _FUTURE = dt.timedelta(hours=24)  # clocks differ, and so do time zones that somebody forgot to write
 
 
@@ -58,7 +59,17 @@ def admit(folder: Path, kept: StudentFolder, limits: Limits) -> list[Finding]:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)  # moves a link as it is
         findings.append(finding)
-    return findings + _settle_time(folder, kept)
+    return _few(findings) + _settle_time(folder, kept)
+
+
+def _few(findings: list[Finding]) -> list[Finding]:
+    """Return the first findings, and one that says how many more there are: a thousand would hide the others."""
+    more = findings[_MOST_FINDINGS:]
+    if not more:
+        return findings
+    text = f"{len(more)} more files were left out."
+    suspicious = any(finding.suspicious for finding in more)
+    return [*findings[:_MOST_FINDINGS], Finding("unfit file", text, suspicious=suspicious)]
 
 
 def admit_all(converter: Any) -> None:
