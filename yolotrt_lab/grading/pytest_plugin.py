@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import linecache
+import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,12 +122,14 @@ class JudgePlugin:
                 outcome.of_machine = isinstance(error, OSError) and error.errno in _MACHINE_ERRORS
             return
         if outcome.failure is None:
+            # What an unseen input gave would tell the input; a test of all cases at once may tell it too.
+            of_all = case is None and any(one.hidden for one in self._cases(item.module.EXERCISE, item.function))
+            secret = hidden or of_all
             outcome.failure = {
                 **place,
-                # What an unseen input gave would tell the input.
-                "expected": "" if hidden else error.expected[:_LONGEST_TEXT],
-                "seen": "" if hidden else error.seen[:_LONGEST_TEXT],
-                "misconception": error.misconception,
+                "expected": "" if secret else error.expected[:_LONGEST_TEXT],
+                "seen": "" if secret else error.seen[:_LONGEST_TEXT],
+                "misconception": _without_values(error.misconception, item.path) if secret else error.misconception,
             }
 
     def results_of(self, loaded: LoadedExercise, *, sound: Collection[str] = ()) -> tuple[TestResult, ...]:
@@ -165,6 +169,15 @@ class JudgePlugin:
     def inputs_of(self, loaded: LoadedExercise, case: Case) -> dict[str, object]:
         """Return the arguments of a case, made anew."""
         return loaded.inputs(case, hidden_seed=self.hidden_seed)
+
+
+def _without_values(text: str, file: Path) -> str:
+    """Return a hint without the numbers that its author did not write: they are of the unseen input, or of the result.
+
+    An answer could send inputs home by them otherwise, one submission after the other.
+    """
+    written = "".join(linecache.getlines(str(file)))
+    return re.sub(r"-?\d+(?:[.,]\d+)*", lambda found: found.group() if found.group() in written else "…", text)
 
 
 def _is_asked_for(path: Path, config: pytest.Config) -> bool:
