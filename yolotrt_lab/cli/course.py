@@ -11,6 +11,7 @@ import typer
 
 from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
 from yolotrt_lab.cli.course_progress import counting_bar
+from yolotrt_lab.cli.course_worker import worker
 from yolotrt_lab.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     for command in (release, collect, grade, feedback, report, export, status):
         course.command()(command)
     course.command("sample-class")(sample_class)
+    course.command()(worker)
     app.add_typer(course)
 
 
@@ -117,7 +119,7 @@ def grade(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Submissions that run at once [one per core].", show_default=False)
     ] = None,
-    gpus: Annotated[int, typer.Option(min=0, help="GPUs of this machine that run submissions.")] = 0,
+    gpus: Annotated[int, typer.Option(min=0, help="Run submissions on so many GPUs, one on each at a time.")] = 0,
     scheduler: Annotated[
         str, typer.Option(help="A Dask cluster that runs the submissions: tls://grader:8786.", show_default=False)
     ] = "",

@@ -9,7 +9,7 @@ import pytest
 
 from yolotrt_lab.cli.main import main
 from yolotrt_lab.grading import course as functions
-from yolotrt_lab.grading.course import ClassGrades, Collected, Feedback, LabStatus, Released, StudentGrade
+from yolotrt_lab.grading.course import ClassGrades, Collected, Feedback, GradeOptions, LabStatus, Released, StudentGrade
 from yolotrt_lab.grading.course.status import StudentStatus
 from yolotrt_lab.grading.nbgrader.findings import Finding
 
@@ -101,8 +101,40 @@ def test_grade(said, calls):
     assert "ada: A cell was edited." in out
     assert out.count("The file was cut off.") == 1
     assert "cleo: The judge failed." in out
-    (_, options) = calls["grade_lab"]
-    assert (options["students"], options["again"]) == (["ada", "ben"], True)
+    (_, given) = calls["grade_lab"]
+    assert (given["students"], given["resume"], given["options"]) == (["ada", "ben"], False, GradeOptions(again=True))
+
+
+def test_how_a_class_is_graded(said, calls):
+    options = ("--exercise", "lab1.a", "--exercise", "lab1.b", "--jobs", "3", "--scheduler", "tls://x:1", "--resume")
+    code, _, err = said("grade", "lab1", *options, "--no-canary", "--fresh", "--gpus", "2", "--unsafe-no-sandbox")
+    assert code == 0
+    assert "Without a sandbox" in err
+    (_, given) = calls["grade_lab"]
+    assert given["resume"]
+    assert given["options"] == GradeOptions(
+        fresh=True, exercises=("lab1.a", "lab1.b"), jobs=3, gpus=2, scheduler="tls://x:1", unsafe=True, canary=False
+    )
+
+
+def test_a_worker_for_a_cluster(said, monkeypatch):
+    started = []
+    monkeypatch.setattr("subprocess.call", lambda command: started.append(command) or 0)
+    assert said("worker", "tls://grader:8786", "--slots", "3", "--unsafe-no-sandbox")[0] == 0
+    assert {"tls://grader:8786", "--nworkers=3", "--nthreads=1", "--resources=CPU=1"} <= set(started[0])
+    assert said("worker", "tls://grader:8786", "--gpu", "--unsafe-no-sandbox")[0] == 0
+    assert {"--nworkers=1", "--resources=GPU=1"} <= set(started[1])
+    code, _, err = said("worker", "grader", "--unsafe-no-sandbox")
+    assert (code, "not the address of a scheduler" in err) == (2, True)
+
+
+def test_the_bar_counts():
+    from yolotrt_lab.cli.course_progress import counting_bar
+    from yolotrt_lab.grading.course.batch import Counts
+
+    with counting_bar("Grading") as move:
+        move(Counts(total=3, done=1, running=2, from_cache=1))
+        move(Counts(total=3, done=3, trouble=1))
 
 
 def test_grade_when_the_grader_stopped(said, monkeypatch):

@@ -182,7 +182,7 @@ class Batch:
         self._execute(task, key)
 
     def _execute(self, task: _Task, name: str) -> None:
-        self._await(task, name, lambda: Work(name, "execute", pickle.dumps(task.job)))
+        self._await(task, name, lambda: Work(name, "execute", pickle.dumps(task.job), self._computing.slots))
 
     def _await(self, task: _Task, name: str, make: Callable[[], Work]) -> None:
         """Let a task wait for a computation, which is begun unless another task waits for it already."""

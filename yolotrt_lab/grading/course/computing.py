@@ -65,6 +65,7 @@ class LabComputing:
         scratch: A folder for results that are not kept, gone after the batch.
         unsafe: Without a sandbox.
         only: Judge only these exercises, where the others' verdicts are of the same run; all if empty.
+        slots: What a worker must have free to run a submission.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class LabComputing:
         *,
         unsafe: bool = False,
         only: frozenset[str] = frozenset(),
+        slots: Mapping[str, float] | None = None,
     ) -> None:
         self._recorder, self._store, self._scratch = recorder, store, scratch
         self.course, self.lab = recorder.course, recorder.lab
         self._step = RecordExercises(parent=recorder.converter)
         self.unsafe = unsafe or bool(self._step.unsafe_no_sandbox)
-        self._only = only
+        self._only, self.slots = only, dict(slots or {"CPU": 1})
         self.reference: Path | None = None
 
     @cached_property
@@ -253,7 +255,8 @@ class LabComputing:
         """Yield how canaries are graded, side by side, with nothing kept: (canary, verdicts, trouble)."""
         models = models_in(self.course.folder("source", self.lab))
         jobs = {canary.name: self.job_of_notebook(canary.notebook, models) for canary in canaries}
-        runs = _computed(pool, [Work(f"canary-{name}", "execute", pickle.dumps(job)) for name, job in jobs.items()])
+        works = [Work(f"canary-{name}", "execute", pickle.dumps(job), self.slots) for name, job in jobs.items()]
+        runs = _computed(pool, works)
         executed = {name: self.take_execution(job, runs[f"canary-{name}"], keep=False) for name, job in jobs.items()}
         works = [
             Work(f"canary-{name}-score", "score", self.score_content(run, tuple(self.exercises(run))))

@@ -42,7 +42,7 @@ class GradeOptions:
         fresh: Run and judge everything anew, whatever is kept.
         exercises: Judge only these; the others' verdicts stay where the answers are the same.
         jobs: How many submissions run at once on this machine; by default one per core.
-        gpus: How many of this machine's GPUs get a worker each.
+        gpus: Submissions run on slots with a GPU; so many of this machine's GPUs get a worker each.
         scheduler: A cluster that runs the submissions ("tls://grader:8786").
         unsafe: Run submissions without a sandbox.
         canary: Grade the solution and a wrong answer first.
@@ -147,7 +147,12 @@ class _Grading:
             )
             self._stack.enter_context(_removed(staging))
             self._computing = LabComputing(
-                self._recorder, store, scratch, unsafe=options.unsafe, only=frozenset(options.exercises)
+                self._recorder,
+                store,
+                scratch,
+                unsafe=options.unsafe,
+                only=frozenset(options.exercises),
+                slots={"GPU": 1} if options.gpus else {"CPU": 1},
             )
             _ = self._computing.materials  # what is wrong with the lab itself is nobody's submission's fault
             grades, todo = self._sorted_out()
@@ -193,7 +198,7 @@ class _Grading:
         if not few and not computing.unsafe:
             settings["preload"] = computing.preload(self._canaries)
         pool: Pool
-        if options.jobs == 1 or (few and options.jobs is None and not options.gpus):
+        if not options.gpus and (options.jobs == 1 or (few and options.jobs is None)):
             from yolotrt_lab.grading.jobs.perform import perform
             from yolotrt_lab.grading.jobs.warm import end_warm
 

@@ -175,7 +175,7 @@ class Cluster:
         with contextlib.suppress(TimeoutError):
             self._client.wait_for_workers(wanted, timeout=_JOIN_S)
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        slots = sum(int(worker.get("resources", {}).get("CPU", 0)) for worker in workers)
+        slots = sum(int(worker.get("resources", {}).get(name, 0)) for worker in workers for name in ("CPU", "GPU"))
         if not slots:
             raise ClusterError(
                 "The cluster has no worker with a slot.",
