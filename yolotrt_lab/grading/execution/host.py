@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import secrets
 import signal
@@ -22,6 +23,7 @@ from yolotrt_lab.grading.execution.job import ExecutionJob
 from yolotrt_lab.grading.execution.materials import Materials
 from yolotrt_lab.grading.notebook import RECORD_VARIABLE, WORKSPACE_VARIABLE
 from yolotrt_lab.grading.sandbox.policy import SandboxPolicy, slot_uid
+from yolotrt_lab.grading.sandbox.preflight import SandboxError
 from yolotrt_lab.grading.sandbox.process import SandboxedProcess
 from yolotrt_lab.grading.sandbox.zygote import Zygote
 from yolotrt_lab.grading.seeds import CASE_SEEDS_VARIABLE, HIDDEN_SEED_VARIABLE, write_case_seeds
@@ -33,6 +35,7 @@ _ENTRY = ("-c", _START, "-f")
 _SUITE_VARIABLE = "YOLOTRT_GRADING_SUITE"
 # Where no installation of Python lies, which would be covered.
 _INSIDE = "/grading"
+_GPU = "CUDA_VISIBLE_DEVICES"
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _LONGEST_SOCKET = 100  # of the 107 bytes that the system allows; a number is appended
 KERNEL_ENVIRONMENT = {
@@ -110,6 +113,8 @@ class SandboxedHost:
             writable.append((folder / name, f"{_INSIDE}/{name}"))
         for name, content in job.models.items():
             (folder / "work" / name).write_bytes(content)
+        # A slot with a GPU has been told which.
+        gpu = {_GPU: os.environ[_GPU]} if os.environ.get(_GPU) else {}
         policy = SandboxPolicy(
             readonly=((materials.suite, f"{_INSIDE}/suite"), (materials.workspace, f"{_INSIDE}/workspace")),
             writable=tuple(writable),
@@ -123,14 +128,15 @@ class SandboxedHost:
                 WORKSPACE_VARIABLE: f"{_INSIDE}/workspace",
                 _SUITE_VARIABLE: f"{_INSIDE}/suite",
                 CASE_SEEDS_VARIABLE: f"{_INSIDE}/seeds.json",
+                **gpu,
             },
             limits=dataclasses.replace(job.limits, wall_s=wall_s),
             uid=slot_uid(slot),
+            gpu=bool(gpu),
             work=f"{_INSIDE}/work",
         )
         command = [sys.executable, *_ENTRY, f"{_INSIDE}/kernel.json"]
-        start = warm.spawn if warm is not None and warm.usable else SandboxedProcess.start
-        self._process = start(command, policy)
+        self._process = _started(command, policy, warm)
         self.connection: Mapping[str, Any] = {**info, "ip": str(self._process.folder(f"{_INSIDE}/channels") / "k")}
 
     def __enter__(self) -> Self:
@@ -227,6 +233,20 @@ class PlainHost:
             times = process.cpu_times()
             self._spent = Spent(times.user + times.system, process.memory_info().rss)
         return self._spent
+
+
+def _started(command: list[str], policy: SandboxPolicy, warm: Zygote | None) -> SandboxedProcess:
+    """Start a program, cold where it cannot be forked.
+
+    Raises:
+        SandboxError: The sandbox does not start.
+    """
+    if warm is not None and warm.usable:
+        try:
+            return warm.spawn(command, policy)
+        except SandboxError as error:
+            logging.getLogger(__name__).warning("A kernel starts cold: %s", error.one_line)
+    return SandboxedProcess.start(command, policy)
 
 
 def _connection(sockets: str) -> dict[str, Any]:

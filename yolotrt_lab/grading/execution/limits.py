@@ -21,7 +21,7 @@ def died_of(limit: str, limits: SandboxLimits) -> str:
     sentences = {
         "memory": f"used more than {limits.memory_bytes / 2**30:.3g} GiB of memory",
         "processes": f"started more than {limits.processes} processes and threads",
-        "disk": f"wrote more than {limits.disk_bytes / 2**20:.0f} MiB of files",
+        "disk": f"wrote more than {limits.disk_bytes / 2**20:.0f} MiB, or {limits.files} files",
         "cpu": f"used more than {limits.cpu_s:.0f} s of processor time",
         "wall": f"took longer than {limits.wall_s:.0f} s",
     }
