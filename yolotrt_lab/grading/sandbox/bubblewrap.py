@@ -42,13 +42,18 @@ def files_inside(policy: SandboxPolicy) -> dict[str, bytes]:
     }
 
 
-def bubblewrap_arguments(policy: SandboxPolicy, *, files: Mapping[str, int], info_fd: int) -> list[str]:
+def bubblewrap_arguments(
+    policy: SandboxPolicy, *, files: Mapping[str, int], info_fd: int, filter_fd: int | None
+) -> list[str]:
     """Return bubblewrap's arguments up to the command.
 
     Args:
         policy: What is to be inside.
         files: Places of `files_inside`, each with a descriptor to read its content from.
         info_fd: Where bubblewrap writes the number of the first process inside.
+        filter_fd: Where it reads the filter of system calls, if this machine has one. It is for its own process inside
+            and for the program that waits there: where a plain user grades, those are the student's own as well, who
+            could write to their memory, and so act without a filter.
 
     Raises:
         SandboxError: Something to be shown cannot be read by the sandbox's user.
@@ -61,6 +66,8 @@ def bubblewrap_arguments(policy: SandboxPolicy, *, files: Mapping[str, int], inf
         for name in _CAPABILITIES:
             arguments += ["--cap-add", name]
     arguments += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--info-fd", str(info_fd)]
+    if filter_fd is not None:
+        arguments += ["--seccomp", str(filter_fd)]
     for link, target in root_links():
         arguments += ["--symlink", target, link]
     arguments += ["--proc", "/proc", "--dev", "/dev"]

@@ -18,6 +18,7 @@ from yolotrt_lab.grading.sandbox.bubblewrap import bubblewrap_arguments, files_i
 from yolotrt_lab.grading.sandbox.confine import READY
 from yolotrt_lab.grading.sandbox.policy import SandboxPolicy
 from yolotrt_lab.grading.sandbox.preflight import SandboxError, require_sandbox
+from yolotrt_lab.grading.sandbox.seccomp import filter_program
 
 __all__ = ["Container"]
 
@@ -116,7 +117,12 @@ def _start(first: Sequence[str], policy: SandboxPolicy, *, errors: int) -> tuple
         files = {place: _file_of(content) for place, content in files_inside(policy).items()}
         for descriptor in files.values():
             inherited.callback(os.close, descriptor)
-        arguments = _file_of("\0".join(bubblewrap_arguments(policy, files=files, info_fd=writing)).encode())
+        steps = filter_program(gpu=policy.gpu)
+        calls = _file_of(steps) if steps else None
+        if calls is not None:
+            inherited.callback(os.close, calls)
+        listed = bubblewrap_arguments(policy, files=files, info_fd=writing, filter_fd=calls)
+        arguments = _file_of("\0".join(listed).encode())
         inherited.callback(os.close, arguments)
         # In a file, because the first process inside goes on showing its command line, and paths of the host in it.
         command = [_bubblewrap(), "--args", str(arguments), "--", *first]
@@ -129,7 +135,7 @@ def _start(first: Sequence[str], policy: SandboxPolicy, *, errors: int) -> tuple
             stderr=errors,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
             cwd="/",
-            pass_fds=(writing, arguments, *files.values()),
+            pass_fds=(writing, arguments, *files.values(), *(() if calls is None else (calls,))),
             start_new_session=True,
         )
         try:

@@ -33,21 +33,21 @@ def main() -> None:
     """Serve until the other side closes the socket."""
     stream = socket.socket(fileno=int(sys.argv[1]))
     stream.set_inheritable(False)
-    order, _ = _receive(stream)
-    if order is None:
+    handles = _receive(stream)
+    if not handles:
         return
-    failed = _import(order["preload"])
+    failed = _import(_content(handles[0])["preload"])
     gc.collect()
     gc.freeze()  # what is there now is never looked at again, so children go on sharing it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how keepers end
     stream.send(json.dumps({"failed": failed, "busy_threads": _busy_threads()}).encode())
     while True:
-        order, handles = _receive(stream)
-        if order is None:
+        handles = _receive(stream)
+        if not handles:
             return
         keeper = os.fork()
         if keeper == 0:
-            _keep(stream, order, handles)
+            _keep(stream, handles)
         for handle in handles:
             os.close(handle)
 
@@ -76,14 +76,19 @@ def _state(thread: str) -> str:
         return ""  # it has ended
 
 
-def _receive(stream: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    data, handles, _, _ = socket.recv_fds(stream, 64, _HANDLES)
-    if not data:
-        return None, []
-    with os.fdopen(handles[0], "rb") as file:
+def _receive(stream: socket.socket) -> list[int]:
+    """Return the descriptors of an order, that of its content first; none when there will be no more.
+
+    The content is for the child to read: what is in this process's memory, all later children could find in theirs.
+    """
+    return list(socket.recv_fds(stream, 64, _HANDLES)[1])
+
+
+def _content(handle: int) -> dict[str, Any]:
+    with open(handle, "rb", closefd=False) as file:
         file.seek(0)
-        order: dict[str, Any] = json.loads(file.read())
-    return order, handles[1:]
+        content: dict[str, Any] = json.loads(file.read())
+    return content
 
 
 def _import(names: Sequence[str]) -> list[str]:
@@ -96,10 +101,11 @@ def _import(names: Sequence[str]) -> list[str]:
     return failed
 
 
-def _keep(stream: socket.socket, order: Mapping[str, Any], handles: Sequence[int]) -> None:
+def _keep(stream: socket.socket, handles: Sequence[int]) -> None:
     """Join a sandbox, start the program in it, and tell its exit code when it has ended. Does not return."""
-    status, errors, *namespaces = handles
+    content, status, errors, *namespaces = handles
     try:
+        order = _content(content)
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

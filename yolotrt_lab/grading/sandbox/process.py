@@ -26,6 +26,7 @@ __all__ = ["SandboxedProcess", "Usage", "confinement"]
 
 _CONFINE = str(Path(__file__).with_name("confine.py"))
 _POLL_S = 0.02
+_FLOOD_S = 0.001
 
 
 class SandboxedProcess:
@@ -192,4 +193,6 @@ class _Collector:
                 self._room -= len(kept)
                 if kept:
                     self._pieces.append(kept)
+                else:
+                    time.sleep(_FLOOD_S)  # who floods is to wait, not to keep this process busy
         os.close(self._descriptor)

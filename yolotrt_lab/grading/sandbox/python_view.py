@@ -90,7 +90,8 @@ def _package() -> Path:
 def _path_of_package() -> dict[str, str]:
     """Return where Python finds the package that runs here, if not among the installed ones.
 
-    On a cluster's worker it came as a parcel, and what is installed may be another or none. Nothing else is shown there.
+    On a cluster's worker it came as a parcel, and what is installed may be another or none. Nothing else of that
+    folder is shown.
     """
     folder = _package().parent
     return {} if folder.is_relative_to(sys.prefix) else {"PYTHONPATH": str(folder)}

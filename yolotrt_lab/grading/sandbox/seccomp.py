@@ -15,7 +15,7 @@ __all__ = ["filter_program"]
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT, _THIRD_ARGUMENT_AT = 0, 4, 16, 24, 32
 _X32_BIT = 0x40000000
 _NAMESPACE_FLAGS = 0x7E020080
 _FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, netlink: what is not there fails by itself
@@ -86,7 +86,8 @@ _ABSENT: dict[str, tuple[int, int]] = {
     "shmget": (29, 194),
 }
 _ABSENT_WITHOUT_GPU: dict[str, tuple[int, int]] = {"memfd_create": (319, 279)}
-_CLONE, _SOCKET = (56, 220), (41, 198)
+_CLONE, _SOCKET, _SETSOCKOPT = (56, 220), (41, 198), (54, 208)
+_SOL_SOCKET, _BUFFER_OPTIONS = 1, (7, 8)  # SO_SNDBUF, SO_RCVBUF
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -114,13 +115,32 @@ def filter_program(*, gpu: bool = False, machine: str | None = None) -> bytes:
         _step(_ANY_BIT, _NAMESPACE_FLAGS, skip_false=1),
         _step(_RETURN, _FAIL | errno.EPERM),
         _step(_RETURN, _ALLOW),
-        _step(_EQUAL, _SOCKET[column], skip_false=2 + len(_FAMILIES)),
+        _step(_EQUAL, _SOCKET[column], skip_false=3 + len(_FAMILIES)),
         _step(_LOAD, _FIRST_ARGUMENT_AT),
         *(_step(_EQUAL, family, skip_true=len(_FAMILIES) - at) for at, family in enumerate(_FAMILIES)),
         _step(_RETURN, _FAIL | errno.EAFNOSUPPORT),
         _step(_RETURN, _ALLOW),
+        *_buffers_as_they_are(_SETSOCKOPT[column]),
+        _step(_RETURN, _ALLOW),
     ]
     return b"".join(steps)
+
+
+def _buffers_as_they_are(number: int) -> list[bytes]:
+    """Return the steps that let a program believe that it changed a socket's buffers.
+
+    The watchdog counts sockets, not what is in them, and a machine may allow megabytes in each.
+    """
+    send, receive = _BUFFER_OPTIONS
+    return [
+        _step(_EQUAL, number, skip_false=6),
+        _step(_LOAD, _SECOND_ARGUMENT_AT),
+        _step(_EQUAL, _SOL_SOCKET, skip_false=4),
+        _step(_LOAD, _THIRD_ARGUMENT_AT),
+        _step(_EQUAL, send, skip_true=1),
+        _step(_EQUAL, receive, skip_false=1),
+        _step(_RETURN, _FAIL),  # with error 0, which is success
+    ]
 
 
 def _step(code: int, value: int, *, skip_true: int = 0, skip_false: int = 0) -> bytes:

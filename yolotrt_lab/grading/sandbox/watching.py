@@ -15,6 +15,12 @@ from yolotrt_lab.grading.sandbox.policy import SandboxLimits
 __all__ = ["Usage", "Watchdog"]
 
 _INTERVAL_S = 0.05
+# Memory that a process wrote to, without files that others read as well; mmap(-1, …) is shared memory.
+_WRITTEN = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
+_WRITTEN_SHARE = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
+_TABLES = (b"VmPTE:",)  # reading a byte here and there in terabytes of nothing fills these, and nothing else
+_FEW_SOCKETS = 64
+_UNIX_BUFFER, _TCP_BUFFER = 256 * 1024, 8 * 2**20
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -72,6 +78,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over.wait(_INTERVAL_S):
             if self._exit_code() is not None:
+                self._look()  # before what it counts is gone
+                self._container.kill()  # what the program left running, nobody would watch
                 return
             self.killed = self._look()
             if self.killed:
@@ -83,8 +91,10 @@ class Watchdog:
         """Measure, and return which limit is passed."""
         cpu_s, memory, processes = _of_processes(self._container.proc)
         disk, files = _of_folders(self._container.folders)
-        if memory + disk > self._limits.memory_bytes:  # perhaps only because forks that share it were counted in full
+        kernel = _of_sockets(self._container.proc)
+        if memory + kernel + disk > self._limits.memory_bytes:  # perhaps because forks that share were counted in full
             memory = _shared_out(self._container.proc)
+        memory += kernel
         seen = self._usage
         self._usage = replace(
             seen,
@@ -108,41 +118,55 @@ class Watchdog:
 def _of_processes(proc: int) -> tuple[float, int, int]:
     """Return processor seconds, bytes of memory, and number of processes and threads of what a /proc shows."""
     cpu_ticks = memory = threads = 0
-    try:
-        names = os.listdir(proc)
-    except OSError:  # the sandbox has ended
-        return 0.0, 0, 0
-    for name in names:
-        if not name.isdecimal():
-            continue
+    for name in _processes(proc):
         with contextlib.suppress(OSError, ValueError, IndexError):  # it may end while it is looked at
             # The program's name may hold anything, blanks and brackets too; after the last bracket come numbers.
             fields = _read(proc, f"{name}/stat").rpartition(b")")[2].split()
             cpu_ticks += sum(int(field) for field in fields[11:15])
             threads += int(fields[17])
-            memory += _resident(_read(proc, f"{name}/status"))
+            memory += _sum_of(_read(proc, f"{name}/status"), _WRITTEN + _TABLES)
     return cpu_ticks / _TICKS, memory, threads
 
 
 def _shared_out(proc: int) -> int:
     """Return the memory of all processes, with what several share counted once. Takes the system a while."""
     total = 0
-    for name in os.listdir(proc):
-        if name.isdecimal():
-            with contextlib.suppress(OSError, ValueError):
-                for line in _read(proc, f"{name}/smaps_rollup").splitlines():
-                    if line.startswith((b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")):
-                        total += 1024 * int(line.split()[1])
+    for name in _processes(proc):
+        with contextlib.suppress(OSError, ValueError):
+            status = _read(proc, f"{name}/status")
+            total += _sum_of(status, _TABLES)
+            try:
+                total += _sum_of(_read(proc, f"{name}/smaps_rollup"), _WRITTEN_SHARE)
+            except PermissionError:  # it hides; then it counts in full
+                total += _sum_of(status, _WRITTEN)
     return total
 
 
-def _resident(status: bytes) -> int:
-    """Return a process's own memory: what it wrote to, without files that others read as well."""
-    total = 0
-    for line in status.splitlines():
-        if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):  # mmap(-1, …) is shared memory
-            total += 1024 * int(line.split()[1])
-    return total
+def _of_sockets(proc: int) -> int:
+    """Return the most memory that sockets can hold, beyond the few that every program has.
+
+    What is sent and not received belongs to no process: a program could fill the machine's memory with it.
+    """
+    unix = tcp = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in _read(proc, "1/net/sockstat").splitlines():
+            if line.startswith(b"sockets:"):
+                unix = int(line.split()[2])
+            elif line.startswith(b"TCP:"):
+                tcp = int(line.split()[2])
+    return _UNIX_BUFFER * max(0, unix - _FEW_SOCKETS) + _TCP_BUFFER * max(0, tcp - _FEW_SOCKETS)
+
+
+def _processes(proc: int) -> list[str]:
+    try:
+        return [name for name in os.listdir(proc) if name.isdecimal()]
+    except OSError:  # the sandbox has ended
+        return []
+
+
+def _sum_of(text: bytes, names: tuple[bytes, ...]) -> int:
+    """Return the bytes that the lines beginning with these names add up to."""
+    return sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith(names))
 
 
 def _read(folder: int, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """What happens to programs that take too much, or will not end."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,18 @@ GREEDY = {
         "        for _ in range(50): file.write(b'1' * 2**20)\n"
         "import time; time.sleep(20)",
         {"memory_bytes": 200 * MIB, "disk_bytes": 70 * MIB},
+        "memory",
+    ),
+    "memory in sockets": (
+        "import socket, time\nheld = [socket.socketpair() for _ in range(480)]\ntime.sleep(20)",
+        {"memory_bytes": 200 * MIB},
+        "memory",
+    ),
+    "memory in page tables": (
+        "import mmap, time\n"
+        "nothing = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=mmap.PROT_READ)\n"
+        "for place in range(0, 20_000 << 21, 1 << 21): nothing[place]\ntime.sleep(20)",
+        {"memory_bytes": 60 * MIB},
         "memory",
     ),
     "a loop": ("while True: pass", {"wall_s": 0.5}, "wall"),
@@ -107,6 +120,34 @@ print("gone")
     assert [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])] == []
 
 
+def test_what_a_program_leaves_running_ends_with_it(start):
+    program = "import os, time\nif os.fork() == 0: time.sleep(600)"
+    with start([sys.executable, "-c", program], SandboxPolicy()) as process:
+        assert process.wait(30) == 0
+        deadline = time.monotonic() + 10
+        while _processes_of(process) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert _processes_of(process) == []
+
+
+def _processes_of(process):
+    try:
+        return [name for name in os.listdir(process._container.proc) if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def test_a_program_cannot_make_its_sockets_hold_more(run):
+    program = """
+import socket
+one, _ = socket.socketpair()
+before = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+print(one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before)
+"""
+    assert run(program).output.strip() == "True"
+
+
 def test_floods_of_output_are_read_and_dropped(run):
     ended = run("import sys\nfor _ in range(300): sys.stderr.write('x' * 100_000)\nprint('end')")
     assert ended.code == 0
@@ -123,7 +164,7 @@ def test_exit_codes(run):
 def test_a_live_folder_can_be_looked_into(start, tmp_path):
     program = "import time\nopen('/out/ready', 'w').write('1')\ntime.sleep(30)"
     policy = SandboxPolicy(writable=((tmp_path, "/out"),))
-    with start([__import__("sys").executable, "-c", program], policy) as process:
+    with start([sys.executable, "-c", program], policy) as process:
         path = process.folder("/out") / "ready"
         while not path.is_file():
             assert process.poll() is None

@@ -133,6 +133,8 @@ program = """
 import os, socket
 status = open("/proc/self/status").read()
 assert "CapEff:\\\\t0000000000000000" in status and os.getuid() == 64000
+for name in filter(str.isdecimal, os.listdir("/proc")):
+    assert "Seccomp:\\\\t2" in open(f"/proc/{name}/status").read(), name
 assert not os.path.exists("/home") and len([name for name in os.listdir("/proc") if name.isdecimal()]) <= 3
 try:
     socket.create_connection(("192.0.2.1", 80), 2)
