@@ -85,7 +85,7 @@ _COLUMNS = (
     ("Seen", "23%"),
     ("Perhaps", "auto"),
 )
-_PICTURE = "display:block;max-width:100%;height:auto;background:#fff;border-radius:6px"
+_PICTURE = "display:block;max-width:min(100%,760px);height:auto;background:#fff;border-radius:6px;padding:6px"
 _CELL = "text-align:left;vertical-align:top;padding:3px 8px;border:0;white-space:normal;overflow-wrap:anywhere"
 
 
