@@ -1,7 +1,8 @@
 """What an exercise is: a name the student defines, the cases it is called on, and tests worth points.
 
 An exercise is one file of the grading suite, `tests/grading/<lab>/test_<name>.py`, with `EXERCISE`, `inputs`, tests
-decorated with `points`, and sometimes `run`.
+decorated with `points`, and sometimes `run`. Where references are slow to make, `prepare(**inputs)` makes those that
+depend on the inputs alone and keeps them in the module: a judge calls it once for all submissions.
 """
 
 from __future__ import annotations

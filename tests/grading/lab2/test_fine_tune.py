@@ -30,6 +30,11 @@ def run(answer, **_):
     return answer()
 
 
+def prepare(seed, count):
+    """Draw the pictures, once for all who are examined with them."""
+    sibling(__file__, "station_b").examination(seed, count)
+
+
 def _model_file(answer):
     """Return the judge's copy of the ONNX file."""
     if not isinstance(answer.output, Path):

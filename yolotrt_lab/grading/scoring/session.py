@@ -83,6 +83,7 @@ class JudgeSession(JudgePlugin):
                 self._broken[name] = error.one_line
             except Exception as error:  # a file of the suite that does not load is trouble for its exercise alone
                 self._broken[name] = f"Its file in the suite does not load: {type(error).__name__}: {error}"
+        _keep_to_one_thread()
         self._serve = serve
         if self._loaded_ones:
             run_pytest([loaded.path for loaded in self._loaded_ones.values()], self)
@@ -180,12 +181,15 @@ class JudgeSession(JudgePlugin):
         say({"threads": _threads()})
 
     def _remember_inputs(self, loaded: LoadedExercise) -> None:
-        """Make the inputs that do not need a folder of their own, and can be copied."""
+        """Make the inputs that do not need a folder of their own, and what the exercise prepares for them."""
         for case in loaded.exercise.all_cases(with_hidden=self.hidden_seed is not None):
             with contextlib.suppress(Exception):  # among others: scratch() is not to be had here
                 made = super().inputs_of(loaded, case)
-                copy.deepcopy(made)
+                copied = copy.deepcopy(made)
                 self._memo[loaded.exercise.id, case.key] = made
+                prepare = getattr(loaded.module, "prepare", None)
+                if prepare is not None:
+                    prepare(**copied)
 
     def _judge_here(self, loaded: LoadedExercise, recorded: Path, say: Say) -> None:
         """Run an exercise's tests in this process, and say how each ends."""
@@ -253,7 +257,14 @@ def _import_as(ended: Ended) -> bool:
     new = sorted(wanted - set(sys.modules))
     for name in new:
         importlib.import_module(name)
+    _keep_to_one_thread()
     return bool(new)
+
+
+def _keep_to_one_thread() -> None:
+    """Let OpenCV, where it is imported, work without threads: they would be missing in the forks."""
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
 
 
 def _threads() -> int:

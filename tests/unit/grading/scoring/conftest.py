@@ -21,12 +21,16 @@ EXERCISE = Exercise(
     id="lab0.trusting", title="Trusting", objective="o", answer="trusting", difficulty=1, minutes=1,
     cases=("one", "two"), hidden=("three",),
 )
-MADE = []
+MADE, PREPARED = [], []
 
 
 def inputs(case, rng):
     MADE.append(case)
     return {"values": rng.random(4)}
+
+
+def prepare(values):
+    PREPARED.append(len(values))
 
 
 @points(3)

@@ -64,6 +64,7 @@ class TestRightAndWrong:
 
         session.run(IDS, serve)
         assert counts[0] == counts[1]
+        assert load_exercise("lab0.trusting", root=root).module.PREPARED == [4, 4, 4]
 
 
 class TestOddAnswers:
