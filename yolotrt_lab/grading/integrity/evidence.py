@@ -33,6 +33,7 @@ _MEANINGS = {
     "package source": "The code read the package's source while it ran: {what}.",
     "code object": "The code took the code object out of {what}.",
     "process": "The code started another process: {what}.",
+    "counters": "The code called the emulation's own counters ({what}). That was not counted.",
     "records": "There were records of {what} before its check ran. They were thrown away.",
 }
 _PYTHON = re.compile(r"(^|[/ ])(python|pypy)[\d.]*( |$)|^a copy of the kernel")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import CodeType
 
 from yolotrt_lab.grading.integrity.baseline import Baseline
+from yolotrt_lab.grading.integrity.counters import watch_counters
 from yolotrt_lab.grading.integrity.lookout import Lookout
 from yolotrt_lab.grading.integrity.notes import Notebook
 
@@ -48,6 +49,7 @@ class Guard:
     def put_back(self) -> None:
         """Undo and note what was replaced since the last time, and look at what was imported."""
         self._baseline.put_back(self.notes)
+        watch_counters(self.notes)
         self._baseline.look_at_new_modules(self.notes)
 
     def end(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ class Note:
 
     Attributes:
         kind: "replaced", "frames", "heap", "grader files", "package source", "code object", "process", "records",
-            "tracing" or "same code".
+            "tracing" or "counters".
         what: What it was done to: "numpy.allclose", a path, a command.
         by: The student's line that did it, or that defines what was put in, where one can tell.
         exercise: The exercise whose check was under way; "" for other cells.
