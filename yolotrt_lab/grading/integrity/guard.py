@@ -36,6 +36,7 @@ class Guard:
 
     def install(self) -> None:
         """Take everything down, and watch from now on."""
+        watch_counters(self.notes)  # first: in a kernel from a zygote the counters are there already
         self._baseline.look_at_new_modules(self.notes)
         self._lookout.install()
 
