@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.getipython import get_ipython
 
 from yolotrt_lab.errors import InputError
@@ -51,6 +52,12 @@ def install() -> None:
     private = [_installed.folder, _installed.suite, *map(Path, filter(None, [os.environ.get(CASE_SEEDS_VARIABLE)]))]
     _guard = Guard(private=tuple(private))
     _guard.install()
+    # A quit() at the end of a cell would end the kernel a moment later, within somebody else's cell.
+    ZMQInteractiveShell.ask_exit = _stay  # type: ignore[method-assign]
+
+
+def _stay(_shell: ZMQInteractiveShell) -> None:
+    """Do nothing where a notebook asks the kernel to end."""
 
 
 def is_installed() -> bool:

@@ -358,6 +358,12 @@ def double(x):
     )
 
 
+@correct(tries="quit() and exit() at the end of an answer cell")
+def quits_at_the_end(work):
+    work.after(DOUBLE, "quit()")
+    work.after(SMALLEST, "exit")
+
+
 @correct(tries="a cell that fails after the answer was defined")
 def fails_after_the_answer(work):
     work.after(DOUBLE, "assert double(2) == 5, 'my own test is wrong'")
