@@ -110,9 +110,15 @@ def sibling_files(path: Path) -> list[Path]:
 
 def _sibling_names(path: Path) -> list[str]:
     try:
-        tree = ast.parse(path.read_bytes())
+        return _names_in(path, path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path.name} of the suite cannot be read.", expected="a Python file", got=error) from error
+
+
+@lru_cache(maxsize=256)
+def _names_in(path: Path, content: bytes) -> list[str]:
+    """Return the modules that a file loads; for a class this is asked again and again."""
+    tree = ast.parse(content)
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sibling":
