@@ -89,7 +89,7 @@ class SandboxedProcess:
 
     @property
     def output(self) -> bytes:
-        """The beginning of what was written to standard output and standard error."""
+        """The beginning of what was written to standard output and standard error; all of it after `kill`."""
         return self._output.content
 
     def poll(self) -> int | None:
