@@ -73,8 +73,9 @@ def _notes_in(path: Path) -> Iterator[Note]:
         return
     entries = content.get("notes") if isinstance(content, dict) else None
     for entry in entries[:MAX_NOTES] if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and entry.get("kind") in _MEANINGS:
-            yield Note(entry["kind"], *(_plain(entry.get(name)) for name in ("what", "by", "exercise")))
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if isinstance(kind, str) and kind in _MEANINGS:
+            yield Note(kind, *(_plain(entry.get(name)) for name in ("what", "by", "exercise")))
 
 
 def _plain(value: Any) -> str:
