@@ -88,41 +88,39 @@ class Cluster:
         self.folder, self.course, self.cables, self.nodes = folder, course, 0, []
         self.certificates = nodes.write_certificates(folder)
         (folder / "sent").mkdir()
-        command = ["distributed.cli.dask_scheduler", "--protocol", "tls", "--port", "8786", "--no-dashboard"]
-        self.scheduler = self.node("scheduler", command)
+        options = ["--protocol", "tls", "--port", "8786", "--no-dashboard"]
+        self.scheduler = self.node("scheduler", "-m", "distributed.cli.dask_scheduler", *options)
         self.scheduler.begin()
 
-    def node(self, name, command, **more):
-        program = [sys.executable, "-W", "ignore", *(["-m"] if "." not in command[0][-3:] else []), *command]
+    def node(self, name, *command, **more):
+        program = [sys.executable, "-W", "ignore", *command]
         self.nodes.append(nodes.Node(self.folder / name, program, **self.certificates, **more))
         return self.nodes[-1]
 
-    def reach(self, node):
-        """Connect a machine with the scheduler's; return the scheduler's address."""
+    def connected(self, name, command, **more):
+        """Start a program, which `command` makes of the scheduler's address, on a machine with a cable to it."""
         self.cables += 1
-        return f"tls://{node.connect(self.scheduler, self.cables)}:8786"
-
-    def worker(self, name, *, changed=None):
-        number = self.cables + 1
-        options = ["--nthreads", "1", "--resources", "CPU=1", "--no-dashboard", "--host", f"tls://10.77.{number}.2"]
-        command = ["distributed.cli.dask_worker", f"tls://10.77.{number}.1:8786", *options]
-        hidden = [self.course, *(ROOT / name for name in ("solutions", "course", "labs", "tests"))]
-        parcels = str(self.folder / name / "parcels")
-        node = self.node(name, command, hidden=hidden, changed=changed, YOLOTRT_PARCELS=parcels)
-        self.reach(node)
+        node = self.node(name, *command(f"tls://10.77.{self.cables}.1:8786"), **more)
+        node.connect(self.scheduler, self.cables)
         node.begin()
         return node
+
+    def worker(self, name, *, changed=None):
+        hidden = [self.course, *(ROOT / name for name in ("solutions", "course", "labs", "tests"))]
+        parcels = str(self.folder / name / "parcels")
+        program = ["-m", "yolotrt_lab.cli.main", "course", "worker", "--slots", "1"]
+        return self.connected(
+            name, lambda address: [*program, address], hidden=hidden, changed=changed, YOLOTRT_PARCELS=parcels
+        )
 
     def grade(self, name, students):
         """Begin to grade some students on a machine that has the course; return it."""
-        number = self.cables + 1
-        program = [Path(__file__).parent / "cluster" / "grader.py", self.course, LAB, f"tls://10.77.{number}.1:8786"]
-        suite = str(self.course / "suite")
-        command = [str(part) for part in (*program, self.folder / "sent", *students)]
-        node = self.node(name, command, YOLOTRT_GRADING_SUITE=suite)
-        self.reach(node)
-        node.begin()
-        return node
+        program = Path(__file__).parent / "cluster" / "grader.py"
+        return self.connected(
+            name,
+            lambda address: [program, self.course, LAB, address, self.folder / "sent", *students],
+            YOLOTRT_GRADING_SUITE=str(self.course / "suite"),
+        )
 
     def outcome(self, node):
         """Wait for a grader, and return what it printed."""
@@ -193,8 +191,6 @@ def test_a_worker_with_other_code_got_the_graders_by_its_digest(second, workers)
     for code in codes:
         files = [path for path in code.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert digest_of(pack(code, files=files)) == code.name
-    kept = workers["same"].folder / "parcels"
-    assert not [path for path in kept.iterdir() if (path / "yolotrt_lab").is_dir()]  # its own will do
 
 
 def test_workers_get_no_secret_and_no_name(first, second, cluster, course, workers):

@@ -78,14 +78,13 @@ class Node:
         self.pid = children[0].pid
 
     def connect(self, hub, number):
-        """Lay a cable to another machine, in a network of its own; return the other's address in it."""
+        """Lay a cable to another machine, in a network of its own, where the other has the first address."""
         net, name = f"10.77.{number}", f"port{number}"
         cable = ["ip", "link", "add", name, "netns", hub.pid, "type", "veth", "peer", "name", "eth0", "netns", self.pid]
         run(*cable)
         for node, device, last in ((hub, name, 1), (self, "eth0", 2)):
             run(*node.inside("ip", "addr", "add", f"{net}.{last}/24", "dev", device))
             run(*node.inside("ip", "link", "set", device, "up"))
-        return f"{net}.1"
 
     def inside(self, *command):
         return ["nsenter", f"--target={self.pid}", "--net", *command]

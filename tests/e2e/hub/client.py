@@ -95,7 +95,7 @@ class Person:
         answer = self.ask("POST", f"/hub/api/users/{self.name}/server")
         assert answer.status in (201, 202), answer
 
-    def await_server(self, seconds=120):
+    def await_server(self, seconds=240):
         """Wait until the single-user server answers."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -128,7 +128,7 @@ class Person:
         return answer.json["value"]
 
 
-def await_hub(pid, alive, seconds=60):
+def await_hub(pid, alive, seconds=180):
     """Wait until the hub answers."""
     visitor, end = Person(pid, "visitor"), time.monotonic() + seconds
     while time.monotonic() < end and alive():

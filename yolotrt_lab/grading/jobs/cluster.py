@@ -181,7 +181,7 @@ class Cluster:
                 "The cluster has no worker with a slot.",
                 expected='workers with the resource "CPU"',
                 got=f"{len(workers)} workers",
-                fix="dask worker <scheduler> --nthreads 1 --resources CPU=1, once per core of each machine.",
+                fix="yolotrt course worker <scheduler> on each machine.",
             )
         return slots
 
