@@ -48,8 +48,8 @@ def item_rest_correlation(item: Sequence[float], totals: Sequence[float]) -> flo
         r from -1 to 1; None where the item or the rest is the same for everybody.
 
     Example:
-        >>> item_rest_correlation([0, 1, 1], [1, 3, 4])
-        0.866...
+        >>> round(item_rest_correlation([0, 1, 1], [1, 3, 4]), 3)
+        0.866
     """
     x = np.asarray(item, np.float64)
     rest = np.asarray(totals, np.float64) - x
