@@ -150,6 +150,7 @@ for name in list(sys.modules):
     tries="the module object of the suite is changed: other inputs, another way to call",
     twin=ZERO,
     costs=[SMALLEST, SCALE],
+    flagged=["integrity: replaced"],
 )
 def replaced_suite(work):
     work.after(
@@ -174,7 +175,7 @@ for name, module in list(sys.modules.items()):
     )
 
 
-@adversary(tries="the right answer is looked up in the caller's frames", twin=WRONG)
+@adversary(tries="the right answer is looked up in the caller's frames", twin=WRONG, flagged=["integrity: frames"])
 def frames_of_the_caller(work):
     work.answer(
         DOUBLE,
@@ -192,7 +193,9 @@ def double(x):
     )
 
 
-@adversary(tries="the garbage collector finds the tests' functions and their answers", twin=WRONG)
+@adversary(
+    tries="the garbage collector finds the tests' functions and their answers", twin=WRONG, flagged=["integrity: heap"]
+)
 def tests_from_the_garbage_collector(work):
     work.answer(
         DOUBLE,

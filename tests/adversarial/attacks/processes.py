@@ -102,7 +102,11 @@ def waits_for_input(work):
     )
 
 
-@adversary(tries="a detached child that outlives the kernel, ignores signals and writes later", twin=POOR)
+@adversary(
+    tries="a detached child that outlives the kernel, ignores signals and writes later",
+    twin=POOR,
+    flagged=["integrity: process"],
+)
 def detached_child(work):
     work.after(
         DOUBLE,
@@ -121,7 +125,7 @@ if os.fork() == 0:
     )
 
 
-@adversary(tries="a child that keeps the kernel's files and sockets open", twin=POOR)
+@adversary(tries="a child that keeps the kernel's files and sockets open", twin=POOR, flagged=["integrity: process"])
 def child_holds_sockets(work):
     work.after(
         DOUBLE,
@@ -189,7 +193,7 @@ signal.setitimer = lambda *_: (0.0, 0.0)
     )
 
 
-@adversary(tries="starts processes without end", twin=POOR)
+@adversary(tries="starts processes without end", twin=POOR, flagged=["integrity: process"])
 def process_bomb(work):
     work.answer(
         DOUBLE,

@@ -53,7 +53,11 @@ def double(x):
     )
 
 
-@adversary(tries="the tests: in the suite, in the package, in the modules that are loaded", twin=POOR)
+@adversary(
+    tries="the tests: in the suite, in the package, in the modules that are loaded",
+    twin=POOR,
+    flagged=["integrity: package source"],
+)
 def reads_tests(work):
     work.after(
         DOUBLE,
@@ -72,7 +76,7 @@ for name, module in list(sys.modules.items()):
     )
 
 
-@adversary(tries="the hidden seed: in the environment, in memory, in files", twin=POOR)
+@adversary(tries="the hidden seed: in the environment, in memory, in files", twin=POOR, flagged=["integrity: heap"])
 def reads_the_seed(work):
     work.after(
         DOUBLE,
@@ -179,7 +183,11 @@ def sql_on_the_gradebook(work):
     work.before(DOUBLE, "$GUARD" + _SQL)
 
 
-@adversary(tries="SQL on the gradebook by a child, later, when the grades are written", twin=POOR)
+@adversary(
+    tries="SQL on the gradebook by a child, later, when the grades are written",
+    twin=POOR,
+    flagged=["integrity: process"],
+)
 def late_sql_on_the_gradebook(work):
     later = f"    os.setsid()\n    time.sleep(2)\n    exec({_SQL!r})\n    os._exit(0)\n"
     work.before(DOUBLE, f"$GUARD\nimport os, time\nif os.fork() == 0:\n{later}")

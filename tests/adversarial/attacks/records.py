@@ -30,7 +30,11 @@ def afterwards(work):
 """
 
 
-@adversary(tries="records of hidden cases are removed, so that only known ones are judged", twin=POOR)
+@adversary(
+    tries="records of hidden cases are removed, so that only known ones are judged",
+    twin=POOR,
+    flagged=["looks for the grader"],
+)
 def removed_hidden_records(work):
     work.before(
         DOUBLE,
@@ -42,7 +46,7 @@ afterwards(lambda folder: [shutil.rmtree(path) for path in folder.glob("lab0.dou
     )
 
 
-@adversary(tries="records of hidden cases are those of the known ones", twin=POOR)
+@adversary(tries="records of hidden cases are those of the known ones", twin=POOR, flagged=["looks for the grader"])
 def copied_records(work):
     work.before(
         DOUBLE,
@@ -56,7 +60,11 @@ afterwards(copy)
     )
 
 
-@adversary(tries="a record that claims to be passed, with numbers that compare with everything", twin=POOR)
+@adversary(
+    tries="a record that claims to be passed, with numbers that compare with everything",
+    twin=POOR,
+    flagged=["looks for the grader"],
+)
 def forged_records(work):
     work.before(
         DOUBLE,
@@ -74,7 +82,7 @@ afterwards(forge)
     )
 
 
-@adversary(tries="records that are links to the host's files", twin=POOR)
+@adversary(tries="records that are links to the host's files", twin=POOR, flagged=["looks for the grader"])
 def linked_records(work):
     work.before(
         DOUBLE,
@@ -93,7 +101,7 @@ afterwards(link)
     )
 
 
-@adversary(tries="the folder of the records is a link, a pipe, a socket", twin=POOR)
+@adversary(tries="the folder of the records is a link, a pipe, a socket", twin=POOR, flagged=["looks for the grader"])
 def folder_of_records_replaced(work):
     work.before(
         DOUBLE,
@@ -113,7 +121,7 @@ afterwards(replace)
     )
 
 
-@adversary(tries="a pickle bomb where an array is expected", twin=POOR_SCALE)
+@adversary(tries="a pickle bomb where an array is expected", twin=POOR_SCALE, flagged=["looks for the grader"])
 def pickle_bomb(work):
     work.before(
         SCALE,
@@ -135,7 +143,11 @@ afterwards(bomb)
     )
 
 
-@adversary(tries="an object array, and arrays whose headers promise terabytes", twin=POOR_SCALE)
+@adversary(
+    tries="an object array, and arrays whose headers promise terabytes",
+    twin=POOR_SCALE,
+    flagged=["looks for the grader"],
+)
 def lying_arrays(work):
     work.answer(
         SCALE,
@@ -156,7 +168,11 @@ afterwards(lie)
     )
 
 
-@adversary(tries="records of exercises that were not asked for yet, then the kernel ends", twin=POOR)
+@adversary(
+    tries="records of exercises that were not asked for yet, then the kernel ends",
+    twin=POOR,
+    flagged=["looks for the grader"],
+)
 def records_ahead_of_time(work):
     work.before(
         DOUBLE,
@@ -176,7 +192,11 @@ os._exit(0)
     )
 
 
-@adversary(tries="records of many levels, of many megabytes, and no records at all", twin=POOR)
+@adversary(
+    tries="records of many levels, of many megabytes, and no records at all",
+    twin=POOR,
+    flagged=["looks for the grader"],
+)
 def heavy_records(work):
     work.before(
         DOUBLE,
@@ -193,7 +213,7 @@ afterwards(heavy)
     )
 
 
-@adversary(tries="evidence that was found is written over with none", twin=POOR)
+@adversary(tries="evidence that was found is written over with none", twin=POOR, flagged=["looks for the grader"])
 def forged_evidence(work):
     work.before(
         DOUBLE,
@@ -264,7 +284,9 @@ POOR_SMALLEST = {SMALLEST: "def smallest(values):\n    return -1, -1"}
 
 
 @adversary(
-    tries="an answer that lists the seeds of all cases and keeps what it saw for the next one", twin=POOR_SMALLEST
+    tries="an answer that lists the seeds of all cases and keeps what it saw for the next one",
+    twin=POOR_SMALLEST,
+    flagged=["looks for the grader"],
 )
 def tests_from_the_callers(work):
     work.answer(
