@@ -30,6 +30,7 @@ from yolotrt_lab.types import ProgressCallback
 
 __all__ = ["ClassGrades", "GradeOptions", "StudentGrade", "grade_lab"]
 
+_CACHE_GB = 5.0  # c.GradingCache.max_gigabytes in nbgrader_config.py
 _WORTH_WORKERS = 4  # starting them takes as long as a few small submissions
 
 
@@ -137,7 +138,8 @@ class _Grading:
     def run(self) -> ClassGrades:
         """Grade, and return how every submission came out."""
         private, options = self.course.private, self.plan.options
-        store = Store(private.path / "cache")
+        gigabytes = float(self.course.config.GradingCache.get("max_gigabytes", _CACHE_GB))
+        store = Store(private.path / "cache", max_bytes=int(gigabytes * 1e9))
         with self._stack:
             scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="yolotrt-batch-")))
             self._stack.callback(store.close)
