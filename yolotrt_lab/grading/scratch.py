@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +32,26 @@ def scratch() -> Path:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make the folder that `scratch` returns within the block."""
-    with tempfile.TemporaryDirectory(prefix="yolotrt-case-", ignore_cleanup_errors=True) as name:
-        token = _CURRENT.set(Path(name).resolve())
+    folder = _new_folder()
+    token = _CURRENT.set(folder)
+    try:
+        yield folder
+    finally:
+        _CURRENT.reset(token)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> Path:
+    """Make a folder whose name is the same in every run that has the temporary folder to itself, as in a sandbox.
+
+    Its name gets into messages, and so into records: they should not differ by it.
+    """
+    parent = Path(tempfile.gettempdir()).resolve()
+    numbers = itertools.count(1)
+    while True:
+        folder = parent / f"yolotrt-case-{next(numbers)}"
         try:
-            yield Path(name).resolve()
-        finally:
-            _CURRENT.reset(token)
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        return folder
