@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
@@ -36,14 +37,16 @@ def main() -> None:
     handles = _receive(stream)
     if not handles:
         return
-    failed = _import(_content(handles[0])["preload"])
+    order = _content(handles[0])
+    failed = _import(order["preload"])
     gc.collect()
     gc.freeze()  # what is there now is never looked at again, so children go on sharing it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how keepers end
     stream.send(json.dumps({"failed": failed, "busy_threads": _busy_threads()}).encode())
     while True:
         handles = _receive(stream)
-        if not handles:
+        if not handles:  # whoever started this has ended, perhaps without a chance to tidy up
+            shutil.rmtree(order["home"], ignore_errors=True)
             return
         keeper = os.fork()
         if keeper == 0:

@@ -75,7 +75,7 @@ class Zygote:
             theirs.close()
         try:
             self._socket.settimeout(_START_S)
-            _send(self._socket, {"preload": list(preload)}, [])
+            _send(self._socket, {"preload": list(preload), "home": str(self._home)}, [])
             told = _received(self._socket)
         except (OSError, ValueError) as error:
             self.close()

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -81,28 +82,30 @@ def test_one_that_has_died_says_so():
 
 
 def test_it_ends_with_whoever_started_it():
-    before = {process.pid for process in psutil.process_iter()}
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        Zygote([])
-        os.write(writing, b"!")
+        zygote = Zygote([])
+        os.write(writing, f"{zygote._process.pid} {zygote._home}".encode())
         time.sleep(60)
         os._exit(0)
-    os.read(reading, 1)
+    number, home = os.read(reading, 1000).decode().split()
+    process = psutil.Process(int(number))
+    assert Path(home).is_dir()
     os.kill(child, 9)
     os.waitpid(child, 0)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        mine = [
-            p
-            for p in psutil.process_iter(["cmdline"])
-            if p.pid not in before and "yolotrt_lab.grading.sandbox.forking" in (p.info["cmdline"] or [])
-        ]
-        if not mine:
-            return
+    deadline = time.monotonic() + 20
+    while not _has_ended(process) and time.monotonic() < deadline:
         time.sleep(0.05)
-    pytest.fail(f"still there: {mine}")
+    assert _has_ended(process)
+    assert not Path(home).exists()
+
+
+def _has_ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_nothing_is_left_behind():
