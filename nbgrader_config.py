@@ -47,6 +47,11 @@ c.Execute.timeout = 300
 c.RecordExercises.timeout = 120
 c.RecordExercises.notebook_seconds = 1800
 
+# What a submission may use in its sandbox: memory, its files included, and threads of numerical libraries. Without a
+# sandbox (RecordExercises.unsafe_no_sandbox = True) students' code runs as you: for your own or trusted work only.
+c.RecordExercises.memory_gib = 4.0
+c.RecordExercises.cores = 1
+
 # --- Folders ----------------------------------------------------------------------------------------------------------
 
 if IS_COURSE:
