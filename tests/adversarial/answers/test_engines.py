@@ -130,9 +130,9 @@ def untouched(path):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("spoil", [untouched, external, claimed_to_be_huge, cyclic])
 def test_models_that_attack_their_reader(spoil, tmp_path):
-    def export(module, images, path):
-        import torch
+    import torch  # takes longer than the exercise allows, where the machine is busy
 
+    def export(module, images, path):
         axes = {"images": {0: "batch"}, "scores": {0: "batch"}}
         names = {"input_names": ["images"], "output_names": ["scores"], "dynamic_axes": axes}
         torch.onnx.export(module.eval(), (images,), path, dynamo=False, opset_version=17, **names)
