@@ -29,7 +29,8 @@ def watched(root: Path):
 
 
 def main() -> None:
-    options = GradeOptions(jobs=1, canary=False, recheck=0.0, unsafe=sys.argv[1] == "unsafe")
+    jobs = int(sys.argv[2])
+    options = GradeOptions(jobs=jobs, canary=False, recheck=0.0, unsafe=sys.argv[1] == "unsafe")
     package_digest()  # once: all forks grade with the same code
     for line in sys.stdin:
         word, _, folder = line.strip().partition(" ")
@@ -39,7 +40,8 @@ def main() -> None:
             os.setsid()
             code = 1
             try:
-                perform.execute = watched(root)
+                if jobs == 1:
+                    perform.execute = watched(root)
                 os.environ["YOLOTRT_GRADING_SUITE"] = str(root / "suite")
                 grade_lab(open_course(root), LAB, options=options, resume=word == "resume")
                 code = 0

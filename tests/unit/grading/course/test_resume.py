@@ -41,11 +41,10 @@ QUERIES = {
 class Driver:
     """The program that forks batches."""
 
-    def __init__(self):
+    def __init__(self, jobs=1):
         mode = "safe" if sandbox_works() else "unsafe"
-        self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, str(DRIVER), mode, str(jobs)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, word, root):
         self.process.stdin.write(f"{word} {root}\n")
@@ -80,7 +79,9 @@ def graded(root):
     for path in sorted((root / "course" / "grading" / "students").rglob("grading.json")):
         record = json.loads(path.read_text())
         state |= {
-            f"{path.parent.name}/{name}": value for name, value in record.items() if name not in ("graded", "batch", "seconds")
+            f"{path.parent.name}/{name}": value
+            for name, value in record.items()
+            if name not in ("graded", "batch", "seconds")
         }
     return state
 
@@ -102,7 +103,9 @@ def family(pid):
 
 
 def lines_of(root):
-    return sum(path.read_bytes().count(b"{") for path in (root / "course" / "grading" / "batches").glob("*/*.jsonl"))
+    return sum(
+        path.read_bytes().count(b'"event"') for path in (root / "course" / "grading" / "batches").glob("*/*.jsonl")
+    )
 
 
 def kill_at(root, pid, chance, target):
@@ -155,6 +158,22 @@ def test_twenty_kills(class_of_eleven, tmp_path):
     assert set(recorded.values()) == {1}
     assert not list((stormy / "course" / "grading" / "batches").glob("*/*.staged"))
     assert not list((stormy / "course" / "grading" / "cache" / "tmp").glob("*/entry/manifest.json"))
+
+
+def test_a_killed_cluster_leaves_nothing_running(class_of_eleven):
+    """Scheduler, workers, the processes that kernels are forked from, sandboxes: all end with the batch."""
+    driver = Driver(jobs=2)
+    pid = driver.start("begin", class_of_eleven)
+    descendants = kill_at(class_of_eleven, pid, random.Random(1), 3)
+    assert driver.ended() == "ended -9"
+    assert len(descendants) > 2
+    _, alive = psutil.wait_procs(descendants, timeout=20)
+    assert [process.name() for process in alive] == []
+    driver.start("resume", class_of_eleven)
+    assert driver.ended() == "ended 0"
+    driver.close()
+    recorded = Counter(path.parent.name for path in class_of_eleven.glob("course/grading/students/*/*/grading.json"))
+    assert len(recorded) == STUDENTS
 
 
 def test_nothing_to_resume(class_of_eleven, sample):
