@@ -229,7 +229,9 @@ answers that only look odd. Each has an honest twin: the same answers, without t
 Plain nbgrader has its own configuration and checks the same exercises with asserts and partial credit; it ran in a
 sandbox around all of it, because it runs submissions as the instructor. "No grade" means that the gradebook holds none.
 "By hand" means that the exercise waits for the instructor and counts nothing until then. What is noted is shown to the
-instructor; a note takes no points."""
+instructor; a note takes no points. The honest twin's points are those of this grader; plain nbgrader's checks may give
+such answers more or fewer, so its column is counted against its own. That nobody else and nothing on the host is
+touched is what `tests/adversarial/test_attacks.py` asks of every run."""
 
 
 def _write(path: Path, rows: dict[str, dict[str, Any]]) -> None:
