@@ -144,7 +144,10 @@ check_optional_system() {
   command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
     missing="$missing chromium"
   [ -n "$missing" ] || return 0
-  if may_install && apt_install "$missing"; then return; fi
+  if may_install; then
+    if apt_install "$missing"; then return; fi
+    if [ -z "${missing##*bubblewrap*}" ]; then apt_install bubblewrap || true; fi # alone, where there is no Chromium
+  fi
   say "Optional and missing:$(printf ' %s' $missing) (grading runs in bubblewrap, browser tests in Chromium). To install:"
   say "  $(apt_line "$missing")"
 }

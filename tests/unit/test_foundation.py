@@ -358,6 +358,15 @@ class TestSetup:
         asked = [call for call in calls if call.startswith("apt-get install")]
         assert [call.split("recommends ")[1] for call in asked] == ["libgl1 libglib2.0-0", "bubblewrap chromium"]
 
+    def test_without_chromium_there_is_bubblewrap_all_the_same(self, bare):
+        bare.program(bare.bin / "id", "#!/bin/bash\necho 0\n")
+        apt = '#!/bin/bash\necho "apt-get $*" >> "$CALLS"\ncase "$*" in *chromium*) exit 100 ;; esac\n'
+        bare.program(bare.bin / "apt-get", apt)
+        code, output, calls = bare.setup()
+        assert code == 0, output
+        asked = [call.split("recommends ")[1] for call in calls if call.startswith("apt-get install")]
+        assert asked == ["bubblewrap chromium", "bubblewrap"]
+
     def test_a_gpu_gets_its_way_in(self, bare):
         assert "NVIDIA" not in bare.setup()[1]
         bare.program(bare.bin / "nvidia-smi", "#!/bin/bash\necho 'NVIDIA H200'\n")
