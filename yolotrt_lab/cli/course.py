@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
-from yolotrt_lab.cli.course_progress import counting_bar
-from yolotrt_lab.cli.course_worker import worker
+from yolotrt_lab.cli.console_grades import counting_bar, grades_text
 from yolotrt_lab.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def grade(
         note("Without a sandbox students' code can do all that you can: read, change and send your files.")
     with counting_bar(f"Grading {name}") as on_counts:
         result = grade_lab(opened, name, students=students or (), options=options, resume=resume, on_counts=on_counts)
-    emit(_grades_json(result), as_json=as_json, human=_grades_text(result))
+    emit(_grades_json(result), as_json=as_json, human=grades_text(result))
     failed = [item for item in result.students if item.failed]
     if failed:
         raise VerificationError(
@@ -312,25 +312,40 @@ def sample_class(
     emit(_plain(content), as_json=as_json, human=human)
 
 
+def worker(
+    scheduler: Annotated[str, typer.Argument(help="The scheduler's address: tls://grader:8786.")],
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Submissions that run at once [one per core, one with --gpu].", show_default=False),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The GPU that CUDA_VISIBLE_DEVICES names.")] = False,
+) -> None:
+    """Run submissions that `yolotrt course grade --scheduler` sends to a cluster, until you stop it.
+
+    Start `dask scheduler` on one machine and this on every other. Use addresses with tls:// and certificates of your
+    own (Dask's `distributed.comm.tls`): whoever reaches the scheduler can run programs on the workers.
+
+    **Examples**
+
+    `yolotrt course worker tls://grader:8786 --slots 8`
+
+    `CUDA_VISIBLE_DEVICES=0 yolotrt course worker tls://grader:8786 --gpu`
+    """
+    from yolotrt_lab.grading.jobs.dask_workers import worker_command
+    from yolotrt_lab.grading.sandbox.preflight import require_sandbox
+    from yolotrt_lab.optional import require
+    from yolotrt_lab.system import usable_cores
+
+    require("distributed", purpose="work for a cluster")
+    require_sandbox()
+    raise typer.Exit(subprocess.call(worker_command(scheduler, slots=slots or (1 if gpu else usable_cores()), gpu=gpu)))
+
+
 def _released(opened: Course, labs: list[str] | None) -> list[str]:
     """Return the labs that are meant: those named, or all that were released."""
     from yolotrt_lab.grading.course import course_status
 
     return [opened.lab(name) for name in labs] if labs else [x.lab for x in course_status(opened) if x.is_released]
-
-
-def _grades_text(result: ClassGrades) -> list[Table | str]:
-    rows = [
-        (item.student, f"{item.score:g} / {item.points:g}", item.state, "unchanged" if item.up_to_date else "")
-        for item in result.students
-    ]
-    parts: list[Table | str] = [table(result.lab, ("student", "points", "state", ""), rows)]
-    for item in result.students:
-        reasons = sorted({reason for _, reason in item.open_parts if reason and reason != item.unreadable})
-        texts = [text for text in (item.failed, item.unreadable) if text] + reasons
-        texts += [finding.text for finding in item.findings]
-        parts += [f"{item.student}: {text}" for text in texts]
-    return parts
 
 
 def _grades_json(result: ClassGrades) -> dict[str, Any]:

@@ -120,16 +120,17 @@ def test_how_a_class_is_graded(said, calls):
 def test_a_worker_for_a_cluster(said, monkeypatch):
     started = []
     monkeypatch.setattr("subprocess.call", lambda command: started.append(command) or 0)
-    assert said("worker", "tls://grader:8786", "--slots", "3", "--unsafe-no-sandbox")[0] == 0
+    monkeypatch.setattr("yolotrt_lab.grading.sandbox.preflight.require_sandbox", lambda: None)
+    assert said("worker", "tls://grader:8786", "--slots", "3")[0] == 0
     assert {"tls://grader:8786", "--nworkers=3", "--nthreads=1", "--resources=CPU=1"} <= set(started[0])
-    assert said("worker", "tls://grader:8786", "--gpu", "--unsafe-no-sandbox")[0] == 0
+    assert said("worker", "tls://grader:8786", "--gpu")[0] == 0
     assert {"--nworkers=1", "--resources=GPU=1"} <= set(started[1])
-    code, _, err = said("worker", "grader", "--unsafe-no-sandbox")
+    code, _, err = said("worker", "grader")
     assert (code, "not the address of a scheduler" in err) == (2, True)
 
 
 def test_the_bar_counts():
-    from yolotrt_lab.cli.course_progress import counting_bar
+    from yolotrt_lab.cli.console_grades import counting_bar
     from yolotrt_lab.grading.course.batch import Counts
 
     with counting_bar("Grading") as move:

@@ -1,4 +1,4 @@
-"""The progress bar of a batch: how many are through, under way, taken from what was kept, and in trouble."""
+"""How grading looks on the screen: the bar with counts while it goes on, the table afterwards."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from yolotrt_lab.cli.console import table
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from yolotrt_lab.grading.course import ClassGrades
     from yolotrt_lab.grading.course.batch import Counts
 
-__all__ = ["counting_bar"]
+__all__ = ["counting_bar", "grades_text"]
 
 
 @contextlib.contextmanager
@@ -40,3 +45,18 @@ def counting_bar(description: str) -> Iterator[Callable[[Counts], None]]:
             progress.update(task, completed=counts.done, total=counts.total, counts=words)
 
         yield move
+
+
+def grades_text(result: ClassGrades) -> list[Table | str]:
+    """Return how submissions came out, for people: a table, and what there is to say."""
+    rows = [
+        (item.student, f"{item.score:g} / {item.points:g}", item.state, "unchanged" if item.up_to_date else "")
+        for item in result.students
+    ]
+    parts: list[Table | str] = [table(result.lab, ("student", "points", "state", ""), rows)]
+    for item in result.students:
+        reasons = sorted({reason for _, reason in item.open_parts if reason and reason != item.unreadable})
+        texts = [text for text in (item.failed, item.unreadable) if text] + reasons
+        texts += [finding.text for finding in item.findings]
+        parts += [f"{item.student}: {text}" for text in texts]
+    return parts
