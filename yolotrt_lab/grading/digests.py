@@ -56,10 +56,11 @@ def environment_digest() -> str:
     """Return the digest of Python's version and of the libraries' that results depend on."""
     versions = [f"python {platform.python_version()} {platform.machine()}"]
     for name in _DISTRIBUTIONS:
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
+        # What is installed, not what the emulation answers for while it is active.
+        context = metadata.DistributionFinder.Context(name=name)
+        found = next(iter(metadata.MetadataPathFinder.find_distributions(context)), None)
+        if found is not None:
+            versions.append(f"{name} {found.version}")
     return hashlib.sha256("\n".join(versions).encode()).hexdigest()
 
 

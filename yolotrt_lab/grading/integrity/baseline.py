@@ -40,6 +40,7 @@ class Baseline:
         self._classes: list[tuple[type, str, Any]] = []
         self._functions: list[tuple[str, FunctionType, CodeType, Any, Any]] = []
         self._seen: set[int] = set()
+        self._passed_over: set[str] = set()
 
     def look_at_new_modules(self, notes: Notebook) -> None:
         """Take down the modules that were imported since the last time.
@@ -47,7 +48,11 @@ class Baseline:
         The student's code may have changed those before anybody looked: what comes from a cell is noted.
         """
         for name, module in list(sys.modules.items()):
-            if _is_guarded(name) and isinstance(module, ModuleType) and self._is_new(name, module):
+            if name in self._passed_over:  # thousands, and this runs before every case
+                continue
+            if not _is_guarded(name):
+                self._passed_over.add(name)
+            elif isinstance(module, ModuleType) and self._is_new(name, module):
                 self._take_down(name, module, notes)
 
     def _is_new(self, name: str, module: ModuleType) -> bool:
