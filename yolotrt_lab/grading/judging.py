@@ -12,7 +12,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from yolotrt_lab.errors import LabError
@@ -53,6 +53,8 @@ _OPTIONS = (
     "-Wignore",
 )
 
+_OF_OTHERS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+
 
 def judge(
     recorded: Path, *, exercises: Sequence[str], hidden_seed: int | None = None, root: Path | None = None
@@ -88,8 +90,18 @@ def run_pytest(files: Sequence[Path], plugin: JudgePlugin) -> None:
 
     silence = io.StringIO()
     root = os.path.commonpath([str(path.parent) for path in files])
-    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), _without_options_of_others():
         pytest.main([*_OPTIONS, f"--rootdir={root}", *(str(path) for path in files)], plugins=[plugin])
+
+
+@contextlib.contextmanager
+def _without_options_of_others() -> Iterator[None]:
+    """Keep from this judge what somebody has set for test runs of their own."""
+    kept = {name: os.environ.pop(name) for name in _OF_OTHERS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def early_state(recorded: Path, loaded: LoadedExercise) -> State | None:

@@ -1,6 +1,7 @@
 """Verdicts come from pytest, outside of the student's code, and nothing an answer returns can break them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,13 @@ def test_a_right_answer(clip, tmp_path, capfd):
     result = verdict(clip, right, tmp_path, seed=7)
     assert (result.state, result.score, result.points) == (State.PASSED, 5, 5)
     assert capfd.readouterr() == ("", "")
+
+
+def test_options_for_other_test_runs_do_not_matter(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-v --no-such-option")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    assert verdict(clip, right, tmp_path).state is State.PASSED
+    assert os.environ["PYTEST_ADDOPTS"] == "-v --no-such-option"
 
 
 def test_a_wrong_answer_loses_the_points_of_the_test_and_hears_why(clip, tmp_path):
