@@ -14,7 +14,7 @@ from yolotrt_lab.grading.results import State
 from yolotrt_lab.grading.suite import exercise_ids, load_exercise
 
 HERE = Path(__file__).parent
-SEEDS = (1, 20_261_120, 2**62)
+SEEDS = (20_261_120, 2**62)
 IDS = exercise_ids()
 
 
