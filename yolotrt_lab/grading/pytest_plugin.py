@@ -24,6 +24,7 @@ __all__ = ["JudgePlugin", "Outcome"]
 
 # What a full disk or a machine without free handles does to a test says nothing of the answer.
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS, errno.EAGAIN}
+_OF_ALL = "something else, on all inputs together; some of them you have not seen"
 _LONGEST_TEXT = 2_000
 
 
@@ -128,7 +129,7 @@ class JudgePlugin:
             outcome.failure = {
                 **place,
                 "expected": "" if secret else error.expected[:_LONGEST_TEXT],
-                "seen": "" if secret else error.seen[:_LONGEST_TEXT],
+                "seen": _OF_ALL if of_all else "" if hidden else error.seen[:_LONGEST_TEXT],
                 "misconception": _without_values(error.misconception, item.path) if secret else error.misconception,
             }
 

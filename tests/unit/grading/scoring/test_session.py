@@ -89,8 +89,8 @@ class TestOddAnswers:
         assert result.state is State.FAILED
         assert result.score <= 1
         assert not any(test.trouble for test in result.tests)
-        assert not odd or any(odd in test.odd for test in result.tests)
-        assert all(test.seen or test.hidden for test in result.tests if not test.passed)
+        assert not odd or any(odd in test.odd for test in result.tests), [test.odd for test in result.tests]
+        assert all(test.seen or test.hidden for test in result.tests if not test.passed), result.tests
 
     def test_without_one(self, recorded, rewrite):
         folder = rewrite(recorded("one"), "lab0.trusting", "text")
