@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from yolotrt_lab.errors import InputError
@@ -20,8 +17,6 @@ __all__ = ["imported_modules", "modules_of_run", "preload_modules"]
 
 # Their import opens the device, or registers what stands in for it.
 _NEVER = ("tensorrt", "tensorrt_bindings", "tensorrt_libs", "pycuda", "cuda", "cupy")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_PROBE_S = 300
 _PER_OUTPUT = 200
 _LISTING = f"""
 import sys
@@ -32,36 +27,6 @@ for start in range(0, len(names), {_PER_OUTPUT}):
 """
 # What serves notebooks and takes down answers, whatever the lab.
 _ALWAYS = ("ipykernel.kernelapp", "ipykernel.zmqshell", "matplotlib_inline.backend_inline", "yolotrt_lab.grading.suite")
-# Imports what it is told, one after the other, and says which it has; it ends at the first that leaves a thread at
-# work. Threads that wait for work, as ONNX Runtime's and OpenVINO's do, are no trouble: children have no use for them.
-_PROBE = """
-import contextlib, importlib, io, os, sys, time
-
-def at_work():
-    own, busy = str(os.getpid()), 0
-    for name in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{name}/stat") as file:
-            busy += name != own and file.read().rpartition(")")[2].split()[0] not in ("S", "Z")
-    return busy
-
-names = sys.stdin.read().split()
-out = sys.stdout
-for name in names:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            importlib.import_module(name)
-    except BaseException:
-        continue
-    for _ in range(40):
-        if not at_work():
-            break
-        time.sleep(0.05)
-    else:
-        print("-" + name, file=out, flush=True)
-        os._exit(0)
-    print("+" + name, file=out, flush=True)
-os._exit(0)
-"""
 
 
 def preload_modules(cells: Iterable[CodeCell], *, loaded: Iterable[str] = ()) -> tuple[str, ...]:
@@ -71,14 +36,9 @@ def preload_modules(cells: Iterable[CodeCell], *, loaded: Iterable[str] = ()) ->
         cells: The cells of the lab's release: what they import is wanted.
         loaded: What a run of the reference solution had loaded at its end, as `modules_of_run` says: packages that are
             only imported when they are needed are wanted too.
-
-    Raises:
-        InputError: This system does not tell about threads.
     """
-    if not Path("/proc/self/task").is_dir():
-        raise InputError("Modules cannot be imported ahead here.", expected="Linux", got=sys.platform)
     wanted = [*_ALWAYS, *imported_modules(cells), *(name for name in sorted(loaded) if _is_plain(name))]
-    return _without_threads([name for name in dict.fromkeys(wanted) if not _is_never(name)])
+    return tuple(name for name in dict.fromkeys(wanted) if not _is_never(name))
 
 
 def imported_modules(cells: Iterable[CodeCell]) -> tuple[str, ...]:
@@ -114,28 +74,6 @@ def modules_of_run(job: ExecutionJob, *, materials: Materials | None = None, uns
     if execution.trouble or not names:
         raise InputError("The run did not come to its end.", got=execution.trouble or "no list of modules")
     return tuple(sorted(names))
-
-
-def _without_threads(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what can be imported without leaving a thread at work: a fork copies one thread, and the locks of all."""
-    environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
-    waiting, kept = list(names), list[str]()
-    while waiting:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE],
-            input="\n".join([*kept, *waiting]),
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=_PROBE_S,
-        )
-        said = done.stdout.split()
-        kept = [line[1:] for line in said if line.startswith("+")]
-        threaded = [line[1:] for line in said if line.startswith("-")]
-        if not threaded:
-            break
-        waiting = waiting[waiting.index(threaded[0]) + 1 :] if threaded[0] in waiting else []
-    return tuple(kept)
 
 
 def _is_plain(name: str) -> bool:

@@ -36,12 +36,15 @@ def warm_kernels(preload: Sequence[str], *, cores: int) -> Zygote | None:
     if key not in _zygotes:
         _end_zygotes()
         try:
-            _zygotes[key] = Zygote(preload, environment=KERNEL_ENVIRONMENT, cores=cores)
+            zygote = _zygotes[key] = Zygote(preload, environment=KERNEL_ENVIRONMENT, cores=cores)
+            if zygote.busy_threads:
+                text = "Kernels start cold: the lab's imports leave %d threads at work, which a fork would lose."
+                logging.getLogger(__name__).warning(text, zygote.busy_threads)
         except SandboxError as error:
             logging.getLogger(__name__).warning("Kernels start cold: %s", error.one_line)
             _zygotes[key] = None
-    zygote = _zygotes[key]
-    return zygote if zygote is not None and zygote.usable else None
+    kept = _zygotes[key]
+    return kept if kept is not None and kept.usable else None
 
 
 def warm_judge(lab: str, hidden_seed: int | None, reference: Path | None, *, unsafe: bool) -> JudgeService:
