@@ -21,7 +21,7 @@ from yolotrt_lab.report.plots.style import figure_to_png, figure_to_svg
 from yolotrt_lab.report.schema import Results, validate_results
 from yolotrt_lab.report.sections import FIGURE_SECTIONS, Section, sections_from_results
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["page_environment", "render_report", "write_report"]
 
 # What the page shows as a table, which can be read aloud and searched; the figure is for slides.
 _TABULATED = frozenset({"agreement"})
@@ -67,13 +67,24 @@ def _keys(items: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for item in items for key in item))
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("yolotrt_lab.report", "templates"),
+def page_environment(*packages: str) -> jinja2.Environment:
+    """Return what pages are made with: everything is escaped, and a name that is missing is an error.
+
+    Args:
+        packages: Packages with templates of their own, which go before this one's.
+    """
+    loaders = [jinja2.PackageLoader(name, "templates") for name in (*packages, "yolotrt_lab.report")]
+    return jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
+
+
+def _template() -> jinja2.Template:
+    environment = page_environment()
     environment.filters["words"] = lambda key: str(key).replace("_", " ")
     environment.filters["number"] = _number_text
     environment.filters["keys"] = _keys

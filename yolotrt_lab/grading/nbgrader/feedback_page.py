@@ -14,6 +14,7 @@ from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
 
 from yolotrt_lab.grading.results import ExerciseResult, State
+from yolotrt_lab.report.html import page_environment
 
 __all__ = ["FeedbackPage", "GradedPart", "render_feedback"]
 
@@ -127,18 +128,7 @@ def render_feedback(page: FeedbackPage) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [
-                jinja2.PackageLoader("yolotrt_lab.grading.nbgrader", "templates"),
-                jinja2.PackageLoader("yolotrt_lab.report", "templates"),
-            ]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("yolotrt_lab.grading.nbgrader")
     environment.filters |= {
         "code": _code_html,
         "students_text": _students_html,

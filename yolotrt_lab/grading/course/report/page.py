@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import jinja2
 from markupsafe import Markup, escape
 
 from yolotrt_lab.grading.course.report.class_report import ClassReport
 from yolotrt_lab.grading.course.report.items import FEWEST
 from yolotrt_lab.grading.course.report.similarity import MatchingPart
 from yolotrt_lab.grading.course.report.summary import OUTCOMES
+from yolotrt_lab.report.html import page_environment
 
 __all__ = ["render_class_report"]
 
@@ -21,18 +21,7 @@ _MOST_ROWS = 20
 
 def render_class_report(report: ClassReport) -> str:
     """Return the page; all text of students is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [
-                jinja2.PackageLoader("yolotrt_lab.grading.course.report", "templates"),
-                jinja2.PackageLoader("yolotrt_lab.report", "templates"),
-            ]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("yolotrt_lab.grading.course.report")
     environment.filters |= {
         "percent": _percent,
         "signed": lambda value: "\N{EN DASH}" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}"),
