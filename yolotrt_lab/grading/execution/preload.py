@@ -26,7 +26,10 @@ for start in range(0, len(names), {_PER_OUTPUT}):
     display({{"text/plain": "\\n".join(names[start : start + {_PER_OUTPUT}])}}, raw=True)
 """
 # What serves notebooks and takes down answers, whatever the lab.
-_ALWAYS = ("ipykernel.kernelapp", "ipykernel.zmqshell", "matplotlib_inline.backend_inline", "yolotrt_lab.grading.suite")
+_ALWAYS = (
+    "ipykernel.kernelapp", "ipykernel.zmqshell", "ipykernel.debugger", "matplotlib_inline.backend_inline",
+    "yolotrt_lab.grading.suite",
+)  # fmt: skip
 
 
 def preload_modules(cells: Iterable[CodeCell], *, loaded: Iterable[str] = ()) -> tuple[str, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 from collections.abc import Iterable, Iterator
+from operator import is_
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -26,6 +28,7 @@ _FREE = frozenset(
     ("_", "__", "___", "print", "input", "display", "exit", "quit", "help", "breakpoint", "get_ipython", "open")
 )
 _DESCRIPTORS = (FunctionType, property, classmethod, staticmethod, functools.cached_property)
+_map, _get_referents, _get = map, gc.get_referents, dict.get  # as they are now, whatever becomes of builtins
 
 
 class Baseline:
@@ -41,6 +44,8 @@ class Baseline:
         self._functions: list[tuple[str, FunctionType, CodeType, Any, Any]] = []
         self._seen: set[int] = set()
         self._passed_over: set[str] = set()
+        self._last_seen: list[object] = []
+        self._last_found: list[object] = []
 
     def look_at_new_modules(self, notes: Notebook) -> None:
         """Take down the modules that were imported since the last time.
@@ -102,6 +107,10 @@ class Baseline:
         return len(changed)
 
     def _put_back_functions(self) -> Iterator[tuple[str, object]]:
+        # Reading __code__ raises an audit event each time; this is one for all of them, before every case.
+        seen = _get_referents(*[entry[1] for entry in self._functions])
+        if _are_identical(seen, self._last_seen):
+            return
         for name, function, code, defaults, kwdefaults in self._functions:
             if function.__code__ is not code:
                 other = function.__code__
@@ -110,6 +119,7 @@ class Baseline:
             if function.__defaults__ is not defaults or function.__kwdefaults__ is not kwdefaults:
                 function.__defaults__, function.__kwdefaults__ = defaults, kwdefaults
                 yield f"the defaults of {name}", function
+        self._last_seen = _get_referents(*[entry[1] for entry in self._functions])
 
     def _put_back_modules(self) -> Iterator[tuple[str, object]]:
         for name, module in self._modules.items():
@@ -120,11 +130,16 @@ class Baseline:
             yield f"the module {name}", found
 
     def _put_back_attributes(self) -> Iterator[tuple[str, object]]:
+        names = [entry[2] for entry in self._attributes]
+        found_now = [*_map(_get, [entry[1] for entry in self._attributes], names)]
+        if _are_identical(found_now, self._last_found):
+            return
         for module, namespace, name, value in self._attributes:
             found = namespace.get(name)
             if found is not value and not _is_the_same(value, found):
                 namespace[name] = value
                 yield f"{module}.{name}", found
+        self._last_found = [*_map(_get, [entry[1] for entry in self._attributes], names)]
 
     def _put_back_classes(self) -> Iterator[tuple[str, object]]:
         for kind, name, value in self._classes:
@@ -132,6 +147,11 @@ class Baseline:
             if found is not value and not _is_the_same(value, found):
                 type.__setattr__(kind, name, value)
                 yield f"{kind.__module__}.{kind.__qualname__}.{name}", found
+
+
+def _are_identical(some: list[object], others: list[object]) -> bool:
+    """Whether two lists hold the same objects; objects are not asked, they may be a student's."""
+    return some.__len__() == others.__len__() and False not in _map(is_, some, others)
 
 
 def _is_guarded(name: str) -> bool:
