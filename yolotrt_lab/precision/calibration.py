@@ -1,36 +1,26 @@
-"""One pass over calibration images through the FP32 model, watching the tensors that will be quantized.
+"""From calibration images to the ranges that INT8 scales stand for: what `yolotrt quantize` and users call.
 
-Images go through one by one and only histograms are kept, so memory does not depend on how many there are.
+Images go through the FP32 model one by one and only histograms are kept, so memory does not depend on how many there
+are, and one pass serves every method: see `observation`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from onnx import ModelProto
-
-from yolotrt_lab.errors import InputError
-from yolotrt_lab.export.divergence import make_session
-from yolotrt_lab.export.findings import graph_precision
-from yolotrt_lab.export.graph import expose_tensors
-from yolotrt_lab.export.loading import detector_io, load_onnx_checked
-from yolotrt_lab.files import sha256_of
 from yolotrt_lab.precision.calibrators import (
-    Calibrator,
+    METHODS,
     EntropyCalibrator,
     MinMaxCalibrator,
     MseCalibrator,
     PercentileCalibrator,
     make_calibrator,
 )
-from yolotrt_lab.precision.histogram import StreamingHistogram
-from yolotrt_lab.precision.placement import plan_placement
+from yolotrt_lab.precision.histogram import MagnitudeRange, StreamingHistogram
+from yolotrt_lab.precision.observation import Observation, observe_activations
 from yolotrt_lab.precision.table import CalibrationTable, read_calibration_cache, write_calibration_cache
-from yolotrt_lab.types import FloatArray, Precision, ProgressCallback, TensorSpec
+from yolotrt_lab.types import FloatArray, ProgressCallback
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -41,7 +31,9 @@ __all__ = [
     "PercentileCalibrator",
     "StreamingHistogram",
     "calibrate",
+    "calibrate_methods",
     "read_calibration_cache",
+    "tables_from_observation",
     "write_calibration_cache",
 ]
 
@@ -78,82 +70,69 @@ def calibrate(
         InputError: The model is not FP32, there are no images, they do not fit the model, values are not finite, or
             there is no such method or tensor.
     """
-    model = load_onnx_checked(onnx_path)
-    _check_fp32(model, onnx_path)
-    names = list(plan_placement(model).activations if tensors is None else tensors)
-    calibrators = {name: make_calibrator(method) for name in names}
-    spec, _ = detector_io(model, onnx_path)
-    session = make_session(expose_tensors(model, names), threads=threads)
-    outputs = [name for name in names if name != spec.name]
-    digest, image_count, total = hashlib.sha256(), 0, operator.length_hint(batches)
-    for done, batch in enumerate(batches, start=1):
-        for images in _feeds(batch, spec):
-            digest.update(images.tobytes())
-            image_count += len(images)
-            values = dict(zip(outputs, session.run(outputs, {spec.name: images}), strict=True)) if outputs else {}
-            values[spec.name] = images
-            for name, calibrator in calibrators.items():
-                _update(calibrator, values[name], name)
-        if on_progress is not None:
-            on_progress(done, max(total, done) if total else 0)
-    if image_count == 0:
-        raise InputError(
-            "There are no calibration images.", expected="at least one, better 128", got="0", fix="Check --images."
-        )
-    return _table(calibrators, method, image_count, digest.hexdigest(), sha256_of(onnx_path), spec.name)
+    tables = calibrate_methods(
+        onnx_path, batches, methods=(method,), tensors=tensors, on_progress=on_progress, threads=threads
+    )
+    return tables[method]
 
 
-def _check_fp32(model: ModelProto, path: Path) -> None:
-    precision = graph_precision(model)
-    if precision is not Precision.FP32:
-        raise InputError(
-            f"{path} is no FP32 model.",
-            expected="the FP32 model that is to be quantized",
-            got=precision,
-            fix="Calibrate what `yolotrt export` wrote.",
-        )
+def calibrate_methods(
+    onnx_path: Path,
+    batches: Iterable[FloatArray],
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    tensors: Sequence[str] | None = None,
+    on_progress: ProgressCallback | None = None,
+    threads: int | None = None,
+) -> dict[str, CalibrationTable]:
+    """Find the ranges by several methods at once: the images go through the model once.
+
+    Args:
+        onnx_path: As for `calibrate`, like all that is not said here.
+        batches: Preprocessed images.
+        methods: Some of "mse", "minmax", "percentile" and "entropy"; by default all.
+        tensors: Names to watch.
+        on_progress: Called with (batches done, batches in all).
+        threads: CPU threads.
+
+    Returns:
+        Method to its table, in the order asked for.
+
+    Raises:
+        InputError: As `calibrate`.
+    """
+    for method in methods:
+        make_calibrator(method)  # so that a wrong name is noticed before any work
+    observation = observe_activations(
+        onnx_path, batches, tensors=tensors, histograms=set(methods) != {"minmax"}, on_progress=on_progress,
+        threads=threads,
+    )  # fmt: skip
+    return tables_from_observation(observation, methods)
 
 
-def _feeds(batch: FloatArray, spec: TensorSpec) -> Iterator[FloatArray]:
-    """Check a batch and cut it into what the model takes: single images when its batch axis is dynamic."""
-    dynamic = len(spec.shape) == 4 and spec.shape[0] is None
-    if batch.dtype != np.float32 or not spec.accepts(batch.shape):
-        raise InputError(
-            "A calibration batch does not fit the model.",
-            expected=f"float32 {('n', *spec.shape[1:]) if dynamic else spec.shape}",
-            got=f"{batch.dtype} {batch.shape}",
-            fix="Preprocess with yolotrt_lab.detection.letterbox.preprocess, as at inference.",
-        )
-    if not dynamic:
-        yield np.ascontiguousarray(batch)
-        return
-    for start in range(len(batch)):
-        yield np.ascontiguousarray(batch[start : start + 1])
+def tables_from_observation(observation: Observation, methods: Sequence[str]) -> dict[str, CalibrationTable]:
+    """Choose the ranges by each method from what was observed.
+
+    Raises:
+        InputError: There is no such method, or it needs histograms and only ranges were observed.
+    """
+    whole = {name: observation.whole(name) for name in observation.halves}
+    return {method: _table(observation, whole, method) for method in methods}
 
 
-def _update(calibrator: Calibrator, values: FloatArray, name: str) -> None:
-    try:
-        calibrator.update(values)
-    except InputError as error:
-        raise InputError(
-            f"Tensor {name!r} holds values that are not finite.", expected=error.expected, got=error.got, fix=error.fix
-        ) from error
-
-
-def _table(
-    calibrators: dict[str, Calibrator], method: str, image_count: int, digest: str, model_sha256: str, input_name: str
-) -> CalibrationTable:
+def _table(observation: Observation, whole: Mapping[str, MagnitudeRange], method: str) -> CalibrationTable:
+    calibrators = {name: make_calibrator(method, observed) for name, observed in whole.items()}
     amax = {name: calibrator.compute_amax() for name, calibrator in calibrators.items()}
     saturation = {name: calibrator.saturation(amax[name]) for name, calibrator in calibrators.items()}
-    observed_input = calibrators[input_name].observed_amax if input_name in calibrators else 0.0
+    observed_input = whole[observation.input_name].amax if observation.input_name in whole else 0.0
     return CalibrationTable(
         amax=amax,
         method=method,
-        image_count=image_count,
-        digest=digest,
-        model_sha256=model_sha256,
+        image_count=observation.image_count,
+        digest=observation.digest,
+        model_sha256=observation.model_sha256,
         saturation=saturation,
-        warnings=tuple(_warnings(amax, saturation, image_count, observed_input)),
+        warnings=tuple(_warnings(amax, saturation, observation.image_count, observed_input)),
     )
 
 

@@ -20,12 +20,13 @@ smaller errors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.precision.histogram import StreamingHistogram
+from yolotrt_lab.precision.histogram import MagnitudeRange, StreamingHistogram
 from yolotrt_lab.types import Array
 
 __all__ = [
@@ -68,33 +69,34 @@ class Calibrator(ABC):
 
 
 class MinMaxCalibrator(Calibrator):
-    """Clips nothing: the largest magnitude maps to 127. One outlier can waste most of the 127 levels."""
+    """Clips nothing: the largest magnitude maps to 127. One outlier can waste most of the 127 levels.
 
-    def __init__(self) -> None:
-        self._amax = 0.0
+    Args:
+        observed: What has been seen already, a histogram included, which may be shared with other calibrators.
+    """
+
+    def __init__(self, observed: MagnitudeRange | None = None) -> None:
+        self._observed = MagnitudeRange() if observed is None else observed
 
     def update(self, values: Array) -> None:
         """Take in values."""
-        amax = float(np.abs(values).max(initial=0.0))
-        if not np.isfinite(amax):
-            raise InputError(
-                "Cannot calibrate on values that are not finite.", expected="finite activations", got="NaN or infinity"
-            )
-        self._amax = max(self._amax, amax)
+        self._observed.update(values)
 
     def compute_amax(self) -> float:
         """Return the largest magnitude seen."""
-        return self._amax
+        return self._observed.amax
 
     @property
     def observed_amax(self) -> float:
         """The largest magnitude seen."""
-        return self._amax
+        return self._observed.amax
 
 
 class _HistogramCalibrator(Calibrator):
-    def __init__(self) -> None:
-        self.histogram = StreamingHistogram()
+    """Chooses by the histogram, its own or one that is shared with other calibrators."""
+
+    def __init__(self, observed: StreamingHistogram | None = None) -> None:
+        self.histogram = StreamingHistogram() if observed is None else observed
 
     def update(self, values: Array) -> None:
         """Take in values."""
@@ -114,11 +116,12 @@ class PercentileCalibrator(_HistogramCalibrator):
     """Clips a fixed share of the values.
 
     Args:
+        observed: A histogram to share; by default its own.
         percentile: Percent of the values that stay unclipped.
     """
 
-    def __init__(self, *, percentile: float = 99.99) -> None:
-        super().__init__()
+    def __init__(self, observed: StreamingHistogram | None = None, *, percentile: float = 99.99) -> None:
+        super().__init__(observed)
         if not 50.0 <= percentile <= 100.0:
             raise InputError("The percentile is out of range.", expected="50 to 100", got=percentile)
         self.percentile = percentile
@@ -222,7 +225,7 @@ def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArra
     return divergence
 
 
-METHODS: dict[str, type[Calibrator]] = {
+METHODS: Mapping[str, Callable[..., Calibrator]] = {
     "mse": MseCalibrator,
     "minmax": MinMaxCalibrator,
     "percentile": PercentileCalibrator,
@@ -230,15 +233,19 @@ METHODS: dict[str, type[Calibrator]] = {
 }
 
 
-def make_calibrator(method: str) -> Calibrator:
+def make_calibrator(method: str, observed: MagnitudeRange | None = None) -> Calibrator:
     """Return a new calibrator.
 
     Args:
         method: "mse", "minmax", "percentile" (99.99) or "entropy".
+        observed: What has been seen already, shared with other calibrators: a `StreamingHistogram`, for "minmax" any
+            `MagnitudeRange`. By default the calibrator begins with nothing.
 
     Raises:
-        InputError: There is no such method.
+        InputError: There is no such method, or it needs a histogram.
     """
     if method not in METHODS:
         raise InputError("No such calibration method.", expected=", ".join(METHODS), got=method)
-    return METHODS[method]()
+    if observed is not None and method != "minmax" and not isinstance(observed, StreamingHistogram):
+        raise InputError(f"Method {method} needs a histogram.", expected="StreamingHistogram", got=type(observed))
+    return METHODS[method](observed)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.types import Array
 
-__all__ = ["BIN_COUNT", "StreamingHistogram"]
+__all__ = ["BIN_COUNT", "MagnitudeRange", "StreamingHistogram"]
 
 BIN_COUNT = 2048
 """As many bins as TensorRT's calibrator uses."""
@@ -16,7 +16,35 @@ BIN_COUNT = 2048
 _CHUNK = 1 << 20
 
 
-class StreamingHistogram:
+class MagnitudeRange:
+    """The largest |x| over values that arrive in pieces and are not kept: all that min-max needs."""
+
+    def __init__(self) -> None:
+        self.amax = 0.0
+
+    def update(self, values: Array) -> None:
+        """Take in the magnitudes of `values` (any shape).
+
+        Raises:
+            InputError: A value is NaN or infinite.
+        """
+        flat = np.asarray(values).reshape(-1)
+        if flat.size:
+            self._take(flat)
+
+    def _take(self, flat: Array) -> None:
+        amax = float(max(flat.max(), -flat.min()))
+        if not np.isfinite(amax):
+            raise InputError(
+                "Cannot calibrate on values that are not finite.",
+                expected="finite activations",
+                got="NaN or infinity",
+                fix="Check the model with `yolotrt verify`, and that the images are scaled to [0, 1].",
+            )
+        self.amax = max(self.amax, amax)
+
+
+class StreamingHistogram(MagnitudeRange):
     """A histogram of |x| over values that arrive in pieces and are not kept.
 
     The range starts at the largest magnitude of the first piece. When a larger one comes, the range doubles until it
@@ -34,11 +62,11 @@ class StreamingHistogram:
     """
 
     def __init__(self, *, bin_count: int = BIN_COUNT) -> None:
+        super().__init__()
         if bin_count < 2 or bin_count % 2:
             raise InputError("Bins merge in pairs.", expected="an even number of bins", got=bin_count)
         self.counts: NDArray[np.int64] = np.zeros(bin_count, np.int64)
         self.limit = 0.0
-        self.amax = 0.0
         self.zero_count = 0
 
     @property
@@ -56,47 +84,68 @@ class StreamingHistogram:
         """Memory held, which does not depend on how much was seen."""
         return int(self.counts.nbytes)
 
-    def update(self, values: Array) -> None:
-        """Count the magnitudes of `values` (any shape).
-
-        Raises:
-            InputError: A value is NaN or infinite.
-        """
-        flat = np.asarray(values).reshape(-1)
-        if flat.size == 0:
-            return
-        amax = float(max(flat.max(), -flat.min()))
-        if not np.isfinite(amax):
-            raise InputError(
-                "Cannot calibrate on values that are not finite.",
-                expected="finite activations",
-                got="NaN or infinity",
-                fix="Check the model with `yolotrt verify`, and that the images are scaled to [0, 1].",
-            )
-        self.amax = max(self.amax, amax)
-        self._grow(amax)
+    def _take(self, flat: Array) -> None:
+        super()._take(flat)
+        self._start(self.amax)
+        self._grow(self.amax)
         if self.limit == 0.0:  # nothing but zeros so far: there is no scale to bin by
             self.zero_count += flat.size
             return
         bins = len(self.counts)
         scale = np.float32(bins / self.limit) if flat.dtype == np.float32 else bins / self.limit
         for start in range(0, flat.size, _CHUNK):  # pieces that stay in the cache
-            positions = (np.abs(flat[start : start + _CHUNK]) * scale).astype(np.int32)
+            positions = (np.abs(flat[start : start + _CHUNK]) * scale).astype(np.intp)
             np.minimum(positions, bins - 1, out=positions)  # the largest value belongs to the last bin
             self.counts += np.bincount(positions, minlength=bins)
 
+    def _start(self, limit: float) -> None:
+        """Set the range if there is none yet; magnitudes too small to divide by count as zero."""
+        if self.limit == 0.0 and limit > np.finfo(np.float32).tiny * len(self.counts):
+            self.limit = limit
+            self.counts[0] += self.zero_count
+
     def _grow(self, amax: float) -> None:
-        if self.limit == 0.0:
-            # Magnitudes too small to divide by count as zero.
-            self.limit = amax if amax > np.finfo(np.float32).tiny * len(self.counts) else 0.0
-            if self.limit > 0.0:
-                self.counts[0] += self.zero_count
-            return
         half = len(self.counts) // 2
-        while amax > self.limit:
+        while 0.0 < self.limit < amax:
             self.counts[:half] = self.counts.reshape(half, 2).sum(axis=1)
             self.counts[half:] = 0
             self.limit *= 2.0
+
+    def align(self, other: StreamingHistogram) -> None:
+        """Start with the range of another one, so that the two can be merged; no effect once there is a range."""
+        self._start(other.limit)
+
+    def merged(self, other: StreamingHistogram) -> StreamingHistogram:
+        """Return the histogram of what both have seen; no count is lost, and neither changes.
+
+        Raises:
+            InputError: The ranges are no power of two apart, because the two were not aligned.
+
+        Example:
+            >>> odd, even = StreamingHistogram(), StreamingHistogram()
+            >>> odd.update(np.array([1.0])); even.align(odd); even.update(np.array([3.0, 5.0]))
+            >>> odd.merged(even).total, odd.merged(even).limit
+            (3, 8.0)
+        """
+        ratio = self.limit / other.limit if self.limit and other.limit else 1.0
+        if len(self.counts) != len(other.counts) or np.frexp(ratio)[0] != 0.5:
+            raise InputError(
+                "These histograms do not share their bins.",
+                expected="ranges a power of two apart",
+                got=f"{self.limit:g} and {other.limit:g}",
+                fix="Call `align` on the second one before its first update.",
+            )
+        result = StreamingHistogram(bin_count=len(self.counts))
+        for part in (self, other):
+            piece = StreamingHistogram(bin_count=len(part.counts))
+            piece.counts, piece.limit, piece.zero_count = part.counts.copy(), part.limit, part.zero_count
+            piece._start(max(self.limit, other.limit))
+            piece._grow(max(self.limit, other.limit))
+            result.counts += piece.counts
+            result.limit = piece.limit
+            result.zero_count += piece.zero_count
+        result.amax = max(self.amax, other.amax)
+        return result
 
     def quantile(self, share: float) -> float:
         """Return the magnitude below which `share` of the values lie, linear within the bin, at most `amax`."""

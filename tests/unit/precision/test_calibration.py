@@ -7,7 +7,7 @@ import pytest
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import expose_tensors
-from yolotrt_lab.precision import calibration
+from yolotrt_lab.precision import observation
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.fp16 import convert_to_fp16
 from yolotrt_lab.precision.placement import plan_placement
@@ -69,8 +69,10 @@ class CopyingSession:
 
 
 def test_memory_does_not_grow_with_the_images(detector, images, monkeypatch):
-    make = calibration.make_session
-    monkeypatch.setattr(calibration, "make_session", lambda *given, **named: CopyingSession(make(*given, **named)))
+    make = observation.make_watching_session
+    monkeypatch.setattr(
+        observation, "make_watching_session", lambda *given, **named: CopyingSession(make(*given, **named))
+    )
 
     def stream(count):
         for index in range(count):
