@@ -51,6 +51,7 @@ _COMMANDS = (
     "train",
     "export",
     "verify",
+    "calibrate",
     "quantize",
     "build",
     "inspect",
