@@ -76,7 +76,8 @@ class Detector:
     """Finds objects in images.
 
     The detector owns one input buffer and reuses it, so what `preprocess` returns is valid until its next call, and
-    one detector serves one thread. As a context manager it closes its backend, if that can be closed.
+    one detector serves one thread; `runtimes.stream_detections` spreads its stages over several. As a context manager
+    it closes its backend, if that can be closed.
 
     Args:
         backend: Runs the network.
@@ -166,18 +167,23 @@ class Detector:
         batch, transforms = self.preprocess(images)
         return self.postprocess(self.infer(batch), transforms)
 
-    def preprocess(self, images: Sequence[ImageArray]) -> tuple[Array, tuple[LetterboxTransform, ...]]:
+    def preprocess(
+        self, images: Sequence[ImageArray], *, out: Array | None = None
+    ) -> tuple[Array, tuple[LetterboxTransform, ...]]:
         """Return the network's input and, for each image, where it lies in it.
 
         Args:
             images: One to `batch_size` images.
+            out: Array to write into, of `input_shape(len(images))` and the network's float type. With one for each
+                call, several threads may preprocess at once. The detector's own buffer if None.
 
         Returns:
-            The batch, (n, 3, height, width) in the network's float type, RGB in [0, 1]. It is this detector's own
-            buffer: valid until the next call, and as long as the network's batch if that is fixed.
+            The batch, (n, 3, height, width) in the network's float type, RGB in [0, 1]. Unless `out` was given it is
+            this detector's own buffer: valid until the next call. It is as long as the network's batch if that is
+            fixed.
 
         Raises:
-            InputError: No image, too many, or not a BGR image.
+            InputError: No image, too many, or not a BGR image; or `out` has the wrong shape or dtype.
         """
         if not 1 <= len(images) <= self.batch_size:
             raise InputError(
@@ -186,10 +192,14 @@ class Detector:
                 got=len(images),
                 fix="detect_batch splits any number of images into batches.",
             )
-        count = self.batch_size if self._is_batch_fixed else len(images)
-        if len(self._buffer) < count:
-            self._buffer = np.empty((count, 3, *self.input_hw), dtype=self._input.dtype)
-        batch = self._buffer[:count]
+        shape = self.input_shape(len(images))
+        batch = self._own_batch(shape) if out is None else out
+        if batch.shape != shape or batch.dtype != self._input.dtype:
+            raise InputError(
+                "The output array does not fit the network's input.",
+                expected=f"{self._input.dtype} of shape {shape}",
+                got=f"{batch.dtype} of shape {batch.shape}",
+            )
         batch[len(images) :] = PAD_VALUE / 255
         transforms = [
             preprocess(image, input_hw=self.input_hw, out=batch[index : index + 1])[1]
@@ -197,18 +207,35 @@ class Detector:
         ]
         return batch, tuple(transforms)
 
+    def input_shape(self, images: int) -> tuple[int, int, int, int]:
+        """Return the shape of the batch that `preprocess` makes of so many images."""
+        return (self.batch_size if self._is_batch_fixed else images, 3, *self.input_hw)
+
+    def _own_batch(self, shape: tuple[int, int, int, int]) -> Array:
+        if len(self._buffer) < shape[0]:
+            self._buffer = np.empty(shape, dtype=self._input.dtype)
+        batch: Array = self._buffer[: shape[0]]
+        return batch
+
     def infer(self, batch: Array) -> Array:
         """Return the network's first output for a batch that `preprocess` made.
 
         Raises:
             InputError: The backend did not return that output, or not one row per image.
         """
-        outputs = self.backend.infer({self._input.name: batch})
+        return self.detections_output(self.backend.infer({self._input.name: batch}), rows=len(batch))
+
+    def detections_output(self, outputs: Mapping[str, Array], *, rows: int) -> Array:
+        """Return, of everything a backend returned for a batch of `rows`, what `postprocess` takes.
+
+        Raises:
+            InputError: That output is not there, or has not one row per image.
+        """
         output = outputs.get(self._output.name)
-        if output is None or output.ndim == 0 or len(output) != len(batch):
+        if output is None or output.ndim == 0 or len(output) != rows:
             raise InputError(
                 f"The backend returned no usable output {self._output.name!r}.",
-                expected=f"an array with {len(batch)} rows, one per image",
+                expected=f"an array with {rows} rows, one per image",
                 got=f"outputs {sorted(outputs)}" if output is None else f"shape {output.shape}",
             )
         return output

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from yolotrt_lab.errors import InputError, LabError
+from yolotrt_lab.runtimes.requests import BackendRequest, InferenceRequest
 from yolotrt_lab.types import Array, Precision, TensorSpec
 
 __all__ = ["LayerTime", "Runtime", "check_feeds", "input_hw_from_specs"]
@@ -131,6 +132,7 @@ class Runtime(ABC):
         class_names: Name of each class id; empty when the model file does not say.
         input_hw: Height and width of the image input; None when the model takes any size.
         max_batch: Largest batch it takes; None when there is no limit.
+        parallel_requests: How many requests in flight keep the device busy; others only wait in line.
 
     Example:
         >>> import numpy as np
@@ -158,6 +160,7 @@ class Runtime(ABC):
         class_names: tuple[str, ...] = (),
         input_hw: tuple[int, int] | None = None,
         max_batch: int | None = None,
+        parallel_requests: int = 1,
     ) -> None:
         self.name = name
         self.backend = backend
@@ -168,6 +171,7 @@ class Runtime(ABC):
         self.class_names = class_names
         self.input_hw = input_hw or input_hw_from_specs(inputs)
         self.max_batch = max_batch
+        self.parallel_requests = parallel_requests
         self._closed = False
 
     @property
@@ -191,6 +195,29 @@ class Runtime(ABC):
         self._check_open()
         check_feeds(feeds, inputs=self.inputs, runtime=self.name)
         return self._infer(feeds)
+
+    def create_request(self, shapes: Mapping[str, tuple[int, ...]]) -> InferenceRequest:
+        """Return a request, with memory of its own, for inferences that are waited for later; close it before this.
+
+        Requests may be used by several threads at once, each by one; where the framework cannot run several
+        inferences at once, only one request may be in `wait` at any time.
+
+        Args:
+            shapes: Shape of every input by name.
+
+        Raises:
+            InputError: The runtime is closed or takes no inputs of these shapes.
+            LabError: Out of memory.
+        """
+        self._check_open()
+        for spec in self.inputs:
+            if not spec.accepts(shapes.get(spec.name, ())):
+                raise InputError(
+                    f"{self.name}: no request of this shape can be made.",
+                    expected=f"{spec.name!r} of shape {_shape_text(spec)}",
+                    got=f"shapes {dict(shapes)}",
+                )
+        return self._create_request(shapes)
 
     def layer_times(self, feeds: Mapping[str, Array]) -> tuple[LayerTime, ...]:
         """Run the model once with its profiler on and return the time of each executed layer, in execution order.
@@ -225,6 +252,10 @@ class Runtime(ABC):
                 got="one whose `with` block has ended or whose close() was called",
                 fix="Open it again: with open_runtime(path) as runtime: ...",
             )
+
+    def _create_request(self, shapes: Mapping[str, tuple[int, ...]]) -> InferenceRequest:
+        """Return a request for shapes that `create_request` has already checked."""
+        return BackendRequest(self, shapes)
 
     @abstractmethod
     def _infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -78,6 +78,7 @@ def open_detector(
     batch: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    throughput: bool = False,
 ) -> Detector:
     """Load a model file and return a detector on it, ready to detect; use it as a context manager.
 
@@ -91,6 +92,7 @@ def open_detector(
         batch: As for `open_runtime`.
         device: As for `open_runtime`.
         threads: As for `open_runtime`.
+        throughput: As for `open_runtime`.
 
     Raises:
         InputError: As `open_runtime`; or the model is not a YOLO detector.
@@ -104,7 +106,9 @@ def open_detector(
         ...     detections = detector.detect(image_bgr)
     """
     input_hw = config.input_hw if config is not None else None
-    runtime = open_runtime(path, backend=backend, batch=batch, input_hw=input_hw, device=device, threads=threads)
+    runtime = open_runtime(
+        path, backend=backend, batch=batch, input_hw=input_hw, device=device, threads=threads, throughput=throughput
+    )
     try:
         return detector_from_runtime(runtime, config=config, class_names=class_names)
     except BaseException:

@@ -59,6 +59,7 @@ def open_runtime(
     input_hw: tuple[int, int] | None = None,
     device: str = "auto",
     threads: int | None = None,
+    throughput: bool = False,
 ) -> Runtime:
     """Load a model and return its runtime, ready to infer; close it, or use it as a context manager.
 
@@ -71,6 +72,8 @@ def open_runtime(
             fixed size is checked against it.
         device: "auto", "cpu" or "cuda" for PyTorch and ONNX Runtime (also "tensorrt", its TensorRT provider).
         threads: CPU threads for the frameworks that run on the CPU; None lets each decide.
+        throughput: Prefer many images per second to a short time for each, where the framework has the choice
+            (OpenVINO); it takes several requests in flight, as `stream_detections` has them.
 
     Raises:
         InputError: No such file, a broken one, one for another machine, or a setting that does not fit it.
@@ -91,7 +94,7 @@ def open_runtime(
         from yolotrt_lab.runtimes.pytorch import PyTorchRuntime
 
         return PyTorchRuntime(path, input_hw=input_hw, device=device, threads=threads)
-    runtime = _open_exported(path, backend=chosen, batch=batch, device=device, threads=threads)
+    runtime = _open_exported(path, backend=chosen, batch=batch, device=device, threads=threads, throughput=throughput)
     try:
         _use_input_hw(runtime, input_hw)
     except BaseException:
@@ -100,7 +103,9 @@ def open_runtime(
     return runtime
 
 
-def _open_exported(path: Path, *, backend: str, batch: int | None, device: str, threads: int | None) -> Runtime:
+def _open_exported(
+    path: Path, *, backend: str, batch: int | None, device: str, threads: int | None, throughput: bool
+) -> Runtime:
     if backend == "onnxruntime":
         from yolotrt_lab.runtimes.onnxruntime import OnnxRuntime
 
@@ -108,7 +113,7 @@ def _open_exported(path: Path, *, backend: str, batch: int | None, device: str, 
     if backend == "openvino":
         from yolotrt_lab.runtimes.openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(path, batch=batch, threads=threads)
+        return OpenVinoRuntime(path, batch=batch, threads=threads, throughput=throughput)
     from yolotrt_lab.runtimes.tensorrt import TensorRTRuntime
 
     return TensorRTRuntime(path, batch=batch)

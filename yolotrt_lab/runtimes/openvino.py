@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from yolotrt_lab.errors import InputError, LabError
 from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata
@@ -13,6 +16,7 @@ from yolotrt_lab.files import require_file
 from yolotrt_lab.optional import require
 from yolotrt_lab.precision.openvino_qdq import fuse_quantize_dequantize
 from yolotrt_lab.runtimes.base import LayerTime, Runtime
+from yolotrt_lab.runtimes.requests import InferenceRequest
 from yolotrt_lab.types import Array, Precision, TensorSpec
 
 __all__ = ["OpenVinoRuntime"]
@@ -45,18 +49,34 @@ def _read_model(core: Any, path: Path) -> Any:
     return model
 
 
-def _metadata(model: Any) -> dict[str, object]:
-    """Return the ONNX metadata, which OpenVINO keeps under "framework", also through saving as IR."""
+def _metadata(model: Any, path: Path) -> dict[str, object]:
+    """Return the ONNX metadata, which OpenVINO keeps under "framework", also through saving as IR.
+
+    Ultralytics' own OpenVINO export comes from PyTorch, not from ONNX: it writes a metadata.yaml beside the model.
+    """
     found: dict[str, object] = {}
+    beside = path.with_name("metadata.yaml")
+    if path.suffix == ".xml" and beside.is_file():
+        with contextlib.suppress(OSError, yaml.YAMLError, UnicodeDecodeError):
+            content = yaml.safe_load(beside.read_text(encoding="utf-8"))
+            found = {key: content[key] for key in _METADATA_KEYS if key in content} if isinstance(content, dict) else {}
     for key in _METADATA_KEYS:
         if model.has_rt_info(["framework", key]):
             found[key] = model.get_rt_info(["framework", key]).value
     return found
 
 
-def _spec_from_port(port: Any) -> TensorSpec:
+def _spec_from_port(port: Any, name: str) -> TensorSpec:
     shape = tuple(None if size.is_dynamic else size.get_length() for size in port.get_partial_shape())
-    return TensorSpec(port.get_any_name(), port.get_element_type().to_dtype().name, shape)
+    return TensorSpec(name, port.get_element_type().to_dtype().name, shape)
+
+
+def _specs(ports: Sequence[Any], kind: str) -> tuple[TensorSpec, ...]:
+    """Return the specs of a model's inputs or outputs; nameless ones, as Ultralytics exports them, are numbered."""
+    return tuple(
+        _spec_from_port(port, port.get_any_name() if port.get_names() else f"{kind}{index}")
+        for index, port in enumerate(ports)
+    )
 
 
 def _info(node: Any, key: str) -> str:
@@ -82,7 +102,7 @@ def _executed_precision(compiled: Any) -> Precision:
 
 
 class OpenVinoRuntime(Runtime):
-    """An ONNX model or OpenVINO IR in OpenVINO, compiled for latency.
+    """An ONNX model or OpenVINO IR in OpenVINO, compiled for latency or for throughput.
 
     OpenVINO picks its arithmetic by the processor unless told: on many CPUs its default is BF16. Here FP32 is the
     default and the precision is always passed explicitly; `executed_precision` is read off the compiled model.
@@ -94,6 +114,8 @@ class OpenVinoRuntime(Runtime):
         batch: Compile for exactly this batch size; None keeps the model's own (possibly dynamic) batch.
         device: An OpenVINO device name.
         threads: CPU threads; None lets OpenVINO decide.
+        throughput: Compile for many images per second: OpenVINO runs several requests side by side with fewer threads
+            each, which wastes less than all threads on one image, but makes each image wait longer.
 
     Raises:
         InputError: No such file, not a readable model, no such device or precision.
@@ -107,6 +129,7 @@ class OpenVinoRuntime(Runtime):
         batch: int | None = None,
         device: str = "CPU",
         threads: int | None = None,
+        throughput: bool = False,
     ) -> None:
         require_file(path, kind="OpenVINO or ONNX model (.xml, .onnx)")
         if precision not in _HINTS:
@@ -123,23 +146,25 @@ class OpenVinoRuntime(Runtime):
             self._fix_batch(batch)
         self._device = device
         self._settings: dict[str, object] = {
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         compiled = self._compile(self._settings)
+        self._compiled: Any = compiled
         self._request: Any = compiled.create_infer_request()
         self._profiled: Any = None
-        metadata = _metadata(self._model)
+        metadata = _metadata(self._model, path)
         super().__init__(
             name=f"OpenVINO {openvino.__version__.split('-')[0]}, {device}",
             backend="openvino",
             platform=device.lower(),
-            inputs=tuple(_spec_from_port(port) for port in compiled.inputs),
-            outputs=tuple(_spec_from_port(port) for port in compiled.outputs),
+            inputs=_specs(compiled.inputs, "input"),
+            outputs=_specs(compiled.outputs, "output"),
             executed_precision=_executed_precision(compiled),
             class_names=class_names_from_metadata(metadata),
+            parallel_requests=int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
         )
         self.input_hw = self.input_hw or input_hw_from_metadata(metadata)
 
@@ -172,10 +197,14 @@ class OpenVinoRuntime(Runtime):
 
     def _run(self, request: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
         try:
-            results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
+            arrays = {index: feeds[spec.name] for index, spec in enumerate(self.inputs)}
+            results = request.infer(arrays, share_inputs=True, share_outputs=False)
         except Exception as error:  # openvino raises RuntimeError and its own classes
             raise self._failed(error) from error
         return {spec.name: results[index] for index, spec in enumerate(self.outputs)}
+
+    def _create_request(self, shapes: Mapping[str, tuple[int, ...]]) -> InferenceRequest:
+        return _AsyncRequest(self._compiled.create_infer_request(), self, shapes, failed=self._failed)
 
     def _layer_times(self, feeds: Mapping[str, Array]) -> tuple[LayerTime, ...]:
         if self._profiled is None:  # a second copy, so that counting never slows `infer`
@@ -198,11 +227,49 @@ class OpenVinoRuntime(Runtime):
         )
 
     def _close(self) -> None:
-        self._request = self._profiled = self._model = self._core = None
+        self._request = self._compiled = self._profiled = self._model = self._core = None
 
     def _failed(self, error: Exception) -> LabError:
         lines = [line for line in str(error).splitlines() if line.strip()]
         return LabError(f"{self.name} failed during inference.", got=lines[-1] if lines else type(error).__name__)
+
+
+class _AsyncRequest(InferenceRequest):
+    """An infer request that runs in OpenVINO's own threads, with inputs written straight into its tensors."""
+
+    def __init__(
+        self,
+        request: Any,
+        runtime: OpenVinoRuntime,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        failed: Callable[[Exception], LabError],
+    ) -> None:
+        inputs: dict[str, Array] = {}
+        for index, spec in enumerate(runtime.inputs):
+            tensor = request.get_input_tensor(index)
+            tensor.shape = shapes[spec.name]
+            inputs[spec.name] = tensor.data
+        super().__init__(inputs)
+        self._request = request
+        self._outputs = tuple(spec.name for spec in runtime.outputs)
+        self._failed = failed
+
+    def _submit(self) -> None:
+        try:
+            self._request.start_async()
+        except Exception as error:  # openvino raises RuntimeError and its own classes
+            raise self._failed(error) from error
+
+    def _wait(self) -> dict[str, Array]:
+        try:
+            self._request.wait()
+        except Exception as error:  # see above
+            raise self._failed(error) from error
+        return {name: self._request.get_output_tensor(index).data for index, name in enumerate(self._outputs)}
+
+    def _close(self) -> None:
+        self._request = None
 
 
 def _origins(node: Any) -> tuple[str, ...]:

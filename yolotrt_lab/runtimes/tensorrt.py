@@ -15,10 +15,15 @@ from yolotrt_lab.engines.plan import LoadedEngine, load_engine
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata
 from yolotrt_lab.runtimes.base import LayerTime, Runtime
+from yolotrt_lab.runtimes.requests import InferenceRequest
 from yolotrt_lab.runtimes.tensorrt_session import EngineSession
 from yolotrt_lab.types import Array, Precision
 
 __all__ = ["TensorRTRuntime"]
+
+
+# One frame is copied while another one computes.
+_PARALLEL_REQUESTS = 2
 
 
 class TensorRTRuntime(Runtime):
@@ -55,12 +60,17 @@ class TensorRTRuntime(Runtime):
             executed_precision=_executed_precision(loaded, self.report),
             class_names=class_names_from_metadata(metadata),
             max_batch=self._session.max_batch,
+            parallel_requests=_PARALLEL_REQUESTS,
         )
         self.input_hw = self.input_hw or input_hw_from_metadata(metadata)
 
     def _infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         self._session.check_shapes(feeds)
         return self._session.run(feeds)
+
+    def _create_request(self, shapes: Mapping[str, tuple[int, ...]]) -> InferenceRequest:
+        batch = max(shape[0] for shape in shapes.values())
+        return _SessionRequest(self._another_session(batch), shapes)
 
     def _layer_times(self, feeds: Mapping[str, Array]) -> tuple[LayerTime, ...]:
         self._session.check_shapes(feeds)
@@ -83,14 +93,19 @@ class TensorRTRuntime(Runtime):
 
     def _profiling_session(self) -> tuple[EngineSession, Any]:
         """Return a second session with a profiler, so that profiling never slows `infer`."""
-        if self._loaded is None:
-            raise InputError(f"{self.name}: the runtime is closed.")
-        loaded = self._loaded
-        batch = self._session.max_batch
-        session = EngineSession(loaded.platform.trt, loaded.engine, batch=batch, explain=loaded.logger.take)
-        profiler = _make_profiler(loaded.platform.trt)
+        session = self._another_session(self._session.max_batch)
+        profiler = _make_profiler(self._require_loaded().platform.trt)
         session.context.profiler = profiler
         return session, profiler
+
+    def _require_loaded(self) -> LoadedEngine:
+        if self._loaded is None:
+            raise InputError(f"{self.name}: the runtime is closed.")
+        return self._loaded
+
+    def _another_session(self, batch: int) -> EngineSession:
+        loaded = self._require_loaded()
+        return EngineSession(loaded.platform.trt, loaded.engine, batch=batch, explain=loaded.logger.take)
 
     def _close(self) -> None:
         if self._profiled is not None:
@@ -98,6 +113,25 @@ class TensorRTRuntime(Runtime):
         self._profiled = None
         self._session.close()
         self._loaded = None
+
+
+class _SessionRequest(InferenceRequest):
+    """An execution context and stream of its own, with inputs written straight into pinned memory."""
+
+    def __init__(self, session: EngineSession, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__({name: session.host_input(name, shape) for name, shape in shapes.items()})
+        self._session = session
+        self._shapes = dict(shapes)
+        self._outputs: dict[str, tuple[int, ...]] = {}
+
+    def _submit(self) -> None:
+        self._outputs = self._session.enqueue(self._shapes)
+
+    def _wait(self) -> dict[str, Array]:
+        return self._session.wait(self._outputs)
+
+    def _close(self) -> None:
+        self._session.close()
 
 
 def _make_profiler(trt: Any) -> Any:

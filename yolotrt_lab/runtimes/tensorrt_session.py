@@ -160,17 +160,30 @@ class EngineSession:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Copy in, run, copy out, synchronise once, and return the outputs in arrays of their own."""
         for spec in self.inputs:
-            array, buffer = feeds[spec.name], self._buffers[spec.name]
-            self._set_shape(spec.name, array.shape)
-            np.copyto(buffer.host_view(array.shape), array)
-            buffer.copy_to_device(array.shape, stream=self._stream)
-        self._require(self.context.execute_async_v3(self._stream.handle), "run the engine")
-        shapes = {spec.name: self._output_shape(spec.name) for spec in self.outputs}
-        for name, shape in shapes.items():
-            self._buffers[name].copy_to_host(shape, stream=self._stream)
-        self._stream.synchronize()
+            np.copyto(self.host_input(spec.name, feeds[spec.name].shape), feeds[spec.name])
+        shapes = self.enqueue({spec.name: feeds[spec.name].shape for spec in self.inputs})
         # The pinned memory is overwritten by the next run; what the caller gets must not be.
-        return {name: self._buffers[name].host_view(shape).copy() for name, shape in shapes.items()}
+        return {name: output.copy() for name, output in self.wait(shapes).items()}
+
+    def host_input(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the pinned memory that `enqueue` copies an input from, as an array of `shape`; valid until `close`."""
+        return self._buffers[name].host_view(shape)
+
+    def enqueue(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Queue copies in, inference and copies out on the session's stream, and return the outputs' shapes."""
+        for name, shape in shapes.items():
+            self._set_shape(name, shape)
+            self._buffers[name].copy_to_device(shape, stream=self._stream)
+        self._require(self.context.execute_async_v3(self._stream.handle), "run the engine")
+        outputs = {spec.name: self._output_shape(spec.name) for spec in self.outputs}
+        for name, shape in outputs.items():
+            self._buffers[name].copy_to_host(shape, stream=self._stream)
+        return outputs
+
+    def wait(self, outputs: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+        """Wait for what was queued and return the outputs as views of pinned memory, valid until the next `enqueue`."""
+        self._stream.synchronize()
+        return {name: self._buffers[name].host_view(shape) for name, shape in outputs.items()}
 
     def close(self) -> None:
         """Free the memory, the stream and the context, in that order; calling it again does nothing."""
