@@ -194,12 +194,7 @@ def test_labels_of_the_plot_do_not_overlap_and_what_is_far_off_is_named():
 
 
 def test_models_are_chosen_by_the_beginning_of_their_keys():
-    assert [recipe.key for recipe in select_recipes("nncf")] == [
-        "fp32",
-        "fp32-others",
-        "nncf-performance",
-        "nncf-mixed",
-    ]
+    assert [recipe.key for recipe in select_recipes("nncf")] == ["fp32", "nncf-performance", "nncf-mixed"]
     assert select_recipes("") == RECIPES
     with pytest.raises(ValueError, match="nobody"):
         select_recipes("int8,nobody")
