@@ -11,6 +11,8 @@ import typer
 from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
 
 if TYPE_CHECKING:
+    from yolotrt_lab.precision.calibration_images import ImageBatches
+    from yolotrt_lab.precision.fp16 import Fp16Report
     from yolotrt_lab.precision.table import CalibrationTable
 
 __all__ = ["register"]
@@ -36,6 +38,12 @@ def quantize(
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
     base: Annotated[str, typer.Option(help="Precision outside the INT8 parts: `fp16` or `fp32`.")] = "fp16",
     keep: Annotated[list[str] | None, typer.Option(help="Node to keep in high precision; may be repeated.")] = None,
+    check_images: Annotated[
+        int, typer.Option(min=1, help="FP16: how many images to look for values on that FP16 cannot hold.")
+    ] = 16,
+    keep_io: Annotated[
+        bool, typer.Option("--keep-io/--half-io", help="FP16: inputs and outputs stay FP32, or become FP16 too.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Convert an FP32 ONNX detector to FP16, or calibrate it and write INT8 as Q/DQ by TensorRT's rules.
@@ -43,9 +51,14 @@ def quantize(
     INT8 needs images like those the detector will see, 128 or more, with every class in them. The ranges are written
     beside the model in TensorRT's calibration cache format, with a .json that says how they were found.
 
+    FP16 needs none. Given some, it looks for layers whose values pass FP16's end, 65504, keeps them in FP32, and
+    compares the result with FP32 layer by layer.
+
     **Examples**
 
     `yolotrt quantize model.onnx --precision fp16 -o model-fp16.onnx`
+
+    `yolotrt quantize model.onnx --precision fp16 --data datasets/parts/data.yaml --check-images 32`
 
     `yolotrt quantize model.onnx --precision int8 --data datasets/parts/data.yaml -o model-int8.onnx`
 
@@ -60,7 +73,8 @@ def quantize(
         raise InputError("No such base precision.", expected="fp16 or fp32", got=base)
     target = output or model.with_name(f"{model.stem}-{precision}.onnx")
     if precision == "fp16":
-        _to_fp16(model, target, keep=keep or [], as_json=as_json)
+        found = _fp16_images(model, data=data, split=split, images=images, count=check_images, seed=seed)
+        _to_fp16(model, target, keep=keep or [], keep_io=keep_io, batches=found, as_json=as_json)
         return
     ranges = _calibrated(
         model, data=data, split=split, images=images, cache=cache, method=method, count=count, seed=seed
@@ -70,16 +84,90 @@ def quantize(
     _to_int8(model, target, ranges, base=Precision(base), keep=keep or [], as_json=as_json)
 
 
-def _to_fp16(model: Path, target: Path, *, keep: list[str], as_json: bool) -> None:
+def _to_fp16(
+    model: Path, target: Path, *, keep: list[str], keep_io: bool, batches: ImageBatches | None, as_json: bool
+) -> None:
     from yolotrt_lab.precision.fp16 import convert_to_fp16
 
-    report = convert_to_fp16(model, target, keep_fp32=keep)
+    if batches is None:
+        report = convert_to_fp16(model, target, keep_fp32=keep, keep_io=keep_io)
+    else:
+        with progress_bar("Looking for overflow") as on_progress:
+            report = convert_to_fp16(
+                model, target, keep_fp32=keep, keep_io=keep_io, images=batches, on_progress=on_progress
+            )
     lines = [
         f"{report.path}: {report.size_bytes / 1e6:.1f} MB, {len(report.converted)} nodes in FP16, "
         f"{len(report.kept)} kept in FP32, {report.cast_count} casts"
     ]
     lines += [f"  {loss.name}: {loss.flushed_to_zero} values too small for FP16 became 0" for loss in report.losses]
-    emit(asdict(report), as_json=as_json, human=lines)
+    emit(asdict(report), as_json=as_json, human=[*lines, *_fp16_findings(report)])
+
+
+def _fp16_findings(report: Fp16Report) -> list[str]:
+    """Return what the images showed, in words."""
+    ranges, check = report.ranges, report.check
+    if ranges is None or check is None:
+        return ["  Not checked for overflow: pass --data or --images."]
+    lines = []
+    for overflow in ranges.overflows:
+        already = "kept in FP32 with what reads it" if overflow.node in report.kept else "not kept"
+        lines.append(f"  {overflow.consequence} ({already}: {', '.join(overflow.keep)})")
+    if not ranges.overflows:
+        largest = max(ranges.ranges, key=lambda item: item.amax)
+        lines.append(
+            f"  No overflow on {ranges.image_count} images: the largest value is {largest.amax:.4g} ({largest.node}); "
+            f"FP16 ends at 65504."
+        )
+    if ranges.long_sums:
+        longest = ranges.long_sums[0]
+        lines.append(
+            f"  {len(ranges.long_sums)} nodes add 2048 terms or more, {longest.node} {longest.terms}: fine in an FP32 "
+            "accumulator, the usual one of tensor cores, and not in one of FP16."
+        )
+    lines.append(
+        f"  Rounded to FP16 after every node, the output is {check.output_error:.2g} from FP32's (relative L2, "
+        f"{check.image_count} images; up to {check.tolerance:g} is normal)."
+    )
+    if check.first is not None:
+        lines.append(
+            f"  It departs first at {check.first.node} ({check.first.op_type}): error {check.first.relative_l2:.2g}, "
+            f"{check.first.input_error:.2g} at its inputs, {check.first.non_finite} values not finite."
+        )
+    return lines
+
+
+def _fp16_images(
+    model: Path, *, data: Path | None, split: str, images: Path | None, count: int, seed: int
+) -> ImageBatches | None:
+    from yolotrt_lab.errors import InputError
+
+    if data is not None and images is not None:
+        raise InputError("Two sources of images.", expected="--data or --images", got="both", fix="Leave one out.")
+    if data is None and images is None:
+        return None
+    return _image_batches(model, data=data, split=split, images=images, count=count, seed=seed)
+
+
+def _image_batches(
+    model: Path, *, data: Path | None, split: str, images: Path | None, count: int, seed: int
+) -> ImageBatches:
+    from yolotrt_lab.data.datasets import load_dataset
+    from yolotrt_lab.data.images import list_images
+    from yolotrt_lab.errors import InputError
+    from yolotrt_lab.export.metadata import onnx_metadata
+    from yolotrt_lab.precision.calibration_images import ImageBatches, pick_images
+
+    input_hw = onnx_metadata(model).input_hw
+    if input_hw is None:
+        raise InputError(
+            f"{model} does not fix its input size.",
+            expected="static height and width",
+            got="dynamic",
+            fix="Export with `yolotrt export`.",
+        )
+    available = list_images(images) if images is not None else load_dataset(str(data)).images(split)
+    return ImageBatches(pick_images(available, count=count, seed=seed), input_hw=input_hw)
 
 
 def _calibrated(
@@ -93,12 +181,8 @@ def _calibrated(
     count: int,
     seed: int,
 ) -> CalibrationTable:
-    from yolotrt_lab.data.datasets import load_dataset
-    from yolotrt_lab.data.images import list_images
     from yolotrt_lab.errors import InputError
-    from yolotrt_lab.export.metadata import onnx_metadata
     from yolotrt_lab.precision.calibration import calibrate
-    from yolotrt_lab.precision.calibration_images import ImageBatches, pick_images
     from yolotrt_lab.precision.calibrators import make_calibrator
     from yolotrt_lab.precision.table import read_calibration_cache
 
@@ -113,18 +197,9 @@ def _calibrated(
     if cache is not None:
         return read_calibration_cache(cache)
     make_calibrator(method)  # so that a wrong name is noticed before any work
-    input_hw = onnx_metadata(model).input_hw
-    if input_hw is None:
-        raise InputError(
-            f"{model} does not fix its input size.",
-            expected="static height and width",
-            got="dynamic",
-            fix="Export with `yolotrt export`.",
-        )
-    available = list_images(images) if images is not None else load_dataset(str(data)).images(split)
-    chosen = pick_images(available, count=count, seed=seed)
+    batches = _image_batches(model, data=data, split=split, images=images, count=count, seed=seed)
     with progress_bar(f"Calibrating ({method})") as on_progress:
-        return calibrate(model, ImageBatches(chosen, input_hw=input_hw), method=method, on_progress=on_progress)
+        return calibrate(model, batches, method=method, on_progress=on_progress)
 
 
 def _to_int8(model: Path, target: Path, ranges: CalibrationTable, *, base: Any, keep: list[str], as_json: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from yolotrt_lab.errors import InputError
-from yolotrt_lab.export.graph import GraphIndex
+from yolotrt_lab.export.graph import GraphIndex, node_label
 
 __all__ = ["HeadStructure", "find_head", "is_dfl_conv", "match_nodes"]
 
@@ -64,12 +64,12 @@ def find_head(model: ModelProto) -> HeadStructure:
 
 
 def match_nodes(model: ModelProto, names: Collection[str]) -> list[str]:
-    """Return the first outputs of the nodes with these names (or first outputs).
+    """Return the first outputs of the nodes with these names, first outputs, or labels (see `node_label`).
 
     Raises:
         InputError: A name is no node of the graph.
     """
-    by_name = {node.name: node.output[0] for node in model.graph.node if node.name}
+    by_name = {node_label(node): node.output[0] for node in model.graph.node}
     by_name |= {node.output[0]: node.output[0] for node in model.graph.node}
     unknown = sorted(set(names) - set(by_name))
     if unknown:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import shape_inference
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import node_label
 from yolotrt_lab.files import require_file
+from yolotrt_lab.profiling.layer_costs import inferred_graph, static_shapes
 
 __all__ = ["convolutions_of"]
 
@@ -31,12 +31,10 @@ def convolutions_of(onnx_path: Path, *, batch: int = 1, bytes_per_value: int = 4
     """
     require_file(onnx_path, kind="ONNX model")
     try:
-        model = onnx.load(onnx_path)
-        _set_batch(model, batch)
-        graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        graph = inferred_graph(onnx.load(onnx_path), batch=batch)
     except Exception as error:  # parser, checker and inference raise classes of their own
         raise InputError(f"{onnx_path} cannot be measured.", expected="a sound ONNX model", got=error) from error
-    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    shapes = static_shapes(graph)
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     found = {}
     for node in graph.node:
@@ -45,18 +43,6 @@ def convolutions_of(onnx_path: Path, *, batch: int = 1, bytes_per_value: int = 4
             if layer is not None:
                 found[node_label(node)] = {"batch": batch, **layer, "bytes_per_value": bytes_per_value}
     return found
-
-
-def _set_batch(model: onnx.ModelProto, batch: int) -> None:
-    for value in model.graph.input:
-        dimensions = value.type.tensor_type.shape.dim
-        if dimensions and not dimensions[0].dim_value:
-            dimensions[0].dim_value = batch
-    del model.graph.value_info[:]  # they were inferred for another batch
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
 
 
 def _layer(node: Any, in_shape: tuple[int, ...], weight: tuple[int, ...]) -> dict[str, Any] | None:

@@ -52,6 +52,26 @@ def test_fp16(detector, tmp_path, capsys):
     assert result["cast_count"] == 3
 
 
+def test_fp16_looks_for_overflow(detector, pictures, tmp_path, capsys):
+    output = tmp_path / "half.onnx"
+    arguments = ["quantize", str(detector), "--precision", "fp16", "-o", str(output), "--half-io"]
+    assert main(arguments) == 0
+    assert "Not checked for overflow: pass --data or --images." in capsys.readouterr().out
+    assert onnx.load(output).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    assert main([*arguments, "--images", str(pictures), "--check-images", "2"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No overflow on 2 images: the largest value is" in text
+    assert "Rounded to FP16 after every node, the output is" in text
+    model = onnx.load(detector)
+    weights = next(tensor for tensor in model.graph.initializer if tensor.name == "stem.weight")
+    weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * np.float32(1e5), weights.name))
+    onnx.save(model, detector)
+    assert main([*arguments, "--data", str(pictures.parents[1] / "data.yaml"), "--check-images", "1"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "/stem/Conv makes values up to" in text
+    assert "kept in FP32 with what reads it: /stem/Conv, /stem/Sigmoid, /stem/Mul" in text
+
+
 def test_int8_from_a_folder(detector, pictures, tmp_path, capsys):
     output = tmp_path / "int8.onnx"
     arguments = ["quantize", str(detector), "--images", str(pictures), "--count", "6", "-o", str(output)]
