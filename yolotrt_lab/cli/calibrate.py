@@ -206,21 +206,19 @@ def _write_report(
 
 
 def _figure(judged: RepresentativenessReport, observation: Observation, chosen: _Choice) -> Figure:
-    from yolotrt_lab.precision.calibrators import METHODS, make_calibrator
-    from yolotrt_lab.precision.histogram import StreamingHistogram
+    from yolotrt_lab.precision.calibration import tables_from_observation
+    from yolotrt_lab.precision.calibrators import METHODS
     from yolotrt_lab.report.plots.calibration import calibration_report
 
-    # The tensor whose threshold matters most: the one that clips most, else the first inside the network.
-    inner = [name for name in judged.saturation if name != observation.input_name] or list(judged.saturation)
-    tensor = max(inner, key=lambda name: judged.saturation[name])
-    histogram = observation.whole(tensor)
-    if not isinstance(histogram, StreamingHistogram):
-        histogram = StreamingHistogram()
+    tables = tables_from_observation(observation, list(METHODS))
+    thresholds = {name: {method: ranges.amax[name] for method, ranges in tables.items()} for name in observation.halves}
+    # Shown is the tensor on which the methods disagree most.
+    tensor = max(thresholds, key=lambda name: max(thresholds[name].values()) / (min(thresholds[name].values()) or 1e9))
     return calibration_report(
         judged,
         tensor=tensor,
-        histogram=histogram,
-        thresholds={method: make_calibrator(method, histogram).compute_amax() for method in METHODS},
+        histogram=observation.histogram(tensor),
+        thresholds=thresholds[tensor],
         calibration_name=chosen.names[0],
         reference_name=chosen.names[1],
     )

@@ -62,6 +62,17 @@ class Observation:
         result.amax = max(even.amax, odd.amax)
         return result
 
+    def histogram(self, name: str) -> StreamingHistogram:
+        """Return the histogram of a tensor over all images.
+
+        Raises:
+            InputError: Only ranges were observed.
+        """
+        whole = self.whole(name)
+        if not isinstance(whole, StreamingHistogram):
+            raise InputError("Only ranges were observed.", expected="histograms=True", got="histograms=False")
+        return whole
+
     def threshold_shifts(self, method: str) -> dict[str, float]:
         """Return how much each threshold moves when half of the images is left out, relative to that of all images.
 

@@ -264,15 +264,17 @@ def _threshold_warnings(method: str, saturation: Mapping[str, float], shifts: Ma
     if clipped:
         worst = max(clipped, key=lambda name: clipped[name])
         yield (
-            f"{len(clipped)} tensors lose more than {_MUCH_SATURATION:.1%} of their values to clipping, most of all "
-            f"{worst} ({clipped[worst]:.1%}): compare the accuracy with --method "
-            f"{'minmax' if method == 'mse' else 'mse'}."
+            f"{_tensors(clipped)} more than {_MUCH_SATURATION:.1%} of their values clipped, most of all {worst} "
+            f"({clipped[worst]:.1%}): compare the accuracy with --method {'minmax' if method == 'mse' else 'mse'}."
         )
     moved = {name: shift for name, shift in shifts.items() if shift > _MUCH_SHIFT}
     if moved:
         worst = max(moved, key=lambda name: moved[name])
         yield (
-            f"{len(moved)} thresholds move by more than {_MUCH_SHIFT:.0%} when half of the images is left out, most of "
-            f"all that of {worst} ({moved[worst]:.0%}): single images decide them. Use twice as many images, or "
-            f"--method percentile, which single images hardly move."
+            f"{_tensors(moved)} thresholds that move by more than {_MUCH_SHIFT:.0%} when half of the images is left "
+            f"out, most of all {worst} ({moved[worst]:.0%}): single images decide them. Use twice as many images."
         )
+
+
+def _tensors(found: Mapping[str, float]) -> str:
+    return f"{len(found)} tensor{'' if len(found) == 1 else 's'} {'has' if len(found) == 1 else 'have'}"

@@ -21,7 +21,8 @@ _METHODS = {"minmax": "#4D4D4D", "mse": "#009E73", "percentile": "#E69F00", "ent
 _LABELS = {"minmax": "min-max", "mse": "MSE", "percentile": "percentile 99.99", "entropy": "entropy"}
 _MOST_CLASSES = 12
 _MOST_TENSORS = 8
-_BIN_COUNT = 24
+_STYLES = {"minmax": (0, (1, 1)), "mse": "-", "percentile": (0, (5, 2)), "entropy": "-"}  # equal ones stay visible
+_LEAST_BRIGHTNESS_SPAN = 0.2
 
 
 def calibration_report(
@@ -101,8 +102,8 @@ def _draw_pair(axes: Axes, ours: NDArray[np.float64], theirs: NDArray[np.float64
 
 def _draw_brightness(axes: Axes, report: RepresentativenessReport) -> None:
     ours, theirs = report.calibration.brightness, report.reference.brightness
-    _draw_pair(axes, ours, theirs, _edges(ours, theirs))
-    finish_axes(axes, title="Brightness", xlabel="mean luma of an image (0 black, 1 white)", ylabel="% of the images")
+    _draw_pair(axes, ours, theirs, _edges(ours, theirs, least_span=_LEAST_BRIGHTNESS_SPAN))
+    finish_axes(axes, title="Brightness", xlabel="mean luma (0 black, 1 white)", ylabel="% of the images")
 
 
 def _draw_aspects(axes: Axes, report: RepresentativenessReport) -> None:
@@ -117,7 +118,7 @@ def _draw_sizes(axes: Axes, report: RepresentativenessReport) -> None:
         _say(axes, "No labels: the sizes of the objects are unknown.", title="Object size")
         return
     low, high = (float(value) for value in (min(ours.min(), theirs.min()), max(ours.max(), theirs.max())))
-    _draw_pair(axes, ours, theirs, np.geomspace(low * 0.99, high * 1.01, _BIN_COUNT + 1))
+    _draw_pair(axes, ours, theirs, np.geomspace(low * 0.99, high * 1.01, _bin_count(ours) + 1))
     axes.set_xscale("log")
     ticks = [2.0**power for power in range(0, 14) if low * 0.99 <= 2.0**power <= high * 1.01]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
@@ -126,10 +127,21 @@ def _draw_sizes(axes: Axes, report: RepresentativenessReport) -> None:
     finish_axes(axes, title="Object size", xlabel="√(width · height), pixels of the input", ylabel="% of the objects")
 
 
-def _edges(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = min(ours.min(), theirs.min()), max(ours.max(), theirs.max())
-    margin = max(0.01 * float(high - low), 0.005)
-    return np.linspace(low - margin, high + margin, _BIN_COUNT + 1)
+def _bin_count(values: NDArray[np.float64]) -> int:
+    return int(np.clip(2 * np.sqrt(len(values)), 6, 30))
+
+
+def _edges(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, least_span: float = 0.1) -> NDArray[np.float64]:
+    low, high = float(min(ours.min(), theirs.min())), float(max(ours.max(), theirs.max()))
+    margin = max(0.01 * (high - low), (least_span - (high - low)) / 2)
+    return np.linspace(low - margin, high + margin, _bin_count(ours) + 1)
+
+
+def _tensor_name(name: str, *, length: int) -> str:
+    """Return a tensor's name without what all of a YOLO's names have in common."""
+    for ending in ("_output_0", "_output", "/Mul", "/act"):
+        name = name.removesuffix(ending)
+    return short_name(name.strip("/") or name, length=length)
 
 
 def _draw_saturation(axes: Axes, report: RepresentativenessReport) -> None:
@@ -147,7 +159,7 @@ def _draw_saturation(axes: Axes, report: RepresentativenessReport) -> None:
             color=INK,
         )  # fmt: skip
     finish_axes(axes, title=title, xlabel="% of the tensor's values", grid="x")
-    axes.set_yticks(np.arange(len(worst)), [short_name(name.strip("/"), length=24) for name in worst], fontsize=9)
+    axes.set_yticks(np.arange(len(worst)), [_tensor_name(name, length=22) for name in worst], fontsize=9)
     axes.set_xlim(0, 1.18 * float(shares.max()))
     axes.invert_yaxis()
 
@@ -163,12 +175,15 @@ def _draw_thresholds(axes: Axes, tensor: str, histogram: StreamingHistogram, thr
     axes.set_xlim(0, max(used * width, histogram.amax) * 1.02 or 1.0)
     for method, threshold in thresholds.items():
         label = f"{_LABELS.get(method, method)} {threshold:.3g}"
-        axes.axvline(threshold, color=_METHODS.get(method, "#0072B2"), linewidth=2.2, label=label)
+        color, style = _METHODS.get(method, "#0072B2"), _STYLES.get(method, "-")
+        axes.axvline(threshold, color=color, linestyle=style, linewidth=2.2, label=label)
     finish_axes(
-        axes, title=f"Thresholds: {short_name(tensor, length=60)}", xlabel="magnitude", ylabel="values", grid=None
+        axes, title=f"Thresholds for {_tensor_name(tensor, length=60)}", xlabel="magnitude", ylabel="values", grid=None
     )
     if thresholds:
-        axes.legend(fontsize=10, frameon=True, framealpha=0.92, edgecolor="none", labelcolor=INK, loc="upper right")
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=10, frameon=False, labelcolor=INK
+        )  # below the lines, which would run through it
 
 
 def _say(axes: Axes, text: str, *, title: str) -> None:
