@@ -50,13 +50,15 @@ def infer(
 
     `yolotrt infer model.pt a.jpg b.jpg --no-draw --json`
     """
+    from yolotrt_lab.data.sources import count_frames
     from yolotrt_lab.detection.pipeline import DetectorConfig
     from yolotrt_lab.runtimes.detector import detector_from_runtime
     from yolotrt_lab.runtimes.open import open_runtime
     from yolotrt_lab.runtimes.prediction import predict_sources
 
     config = DetectorConfig(conf_threshold=conf, iou_threshold=iou)
-    with open_runtime(model, backend=backend, device=device, batch=1) as runtime:
+    many = any(count_frames(source) != 1 for source in sources)
+    with open_runtime(model, backend=backend, device=device, batch=1, throughput=many) as runtime:
         if runtime.platform == "emulated":
             note("TensorRT is emulated on the CPU here; detections are real, speed is not a GPU's.")
         detector = detector_from_runtime(runtime, config=config)

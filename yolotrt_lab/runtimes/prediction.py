@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
+import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from yolotrt_lab.detection.pipeline import Detector
 from yolotrt_lab.errors import InputError, LabWarning
 from yolotrt_lab.files import write_json, write_text
 from yolotrt_lab.runtimes.annotation import VideoSink, annotate
+from yolotrt_lab.runtimes.streaming import stream_detections
 from yolotrt_lab.types import Detections, ImageArray, ProgressCallback
 
 __all__ = ["FramePrediction", "PredictionRun", "predict_sources"]
@@ -146,7 +149,8 @@ def predict_sources(
 ) -> PredictionRun:
     """Detect in every image and frame, write annotated copies, detections.json and detections.csv.
 
-    What cannot be read is noted and skipped. Every file appears whole or not at all, so an interrupt leaves finished
+    Folders and videos are read ahead and evaluated behind the inference (`stream_detections`). What cannot be read is
+    noted and skipped. Every file appears whole or not at all, so an interrupt leaves finished
     images, and no half video.
 
     Args:
@@ -203,22 +207,57 @@ def _predict_one(
     def broken(error: InputError) -> None:
         run.failures.append((source, error.one_line))
 
-    def pairs() -> Iterator[tuple[str, ImageArray]]:
-        for name, image in itertools.islice(iter_frames(source, on_broken=broken), limit):
-            found = detector.detect(image)
-            run.frames.append(FramePrediction(name, source, (image.shape[0], image.shape[1]), found))
-            tick()
-            yield name, annotate(image, found, class_names=detector.class_names) if draw else image
+    def pairs() -> Generator[tuple[str, ImageArray], None, None]:
+        with contextlib.closing(_detected(detector, source, limit=limit, on_broken=broken)) as frames:
+            for name, image, found in frames:
+                run.frames.append(FramePrediction(name, source, (image.shape[0], image.shape[1]), found))
+                tick()
+                yield name, annotate(image, found, class_names=detector.class_names) if draw else image
 
-    if draw and _is_video(source):
-        sink = VideoSink(output / names.free(Path(source).name), fps=_frames_per_second(source))
-        with sink:
-            for _, drawn in pairs():
-                sink.write(drawn)
-        run.files.append(sink.path)
+    with contextlib.closing(pairs()) as drawn_pairs:
+        if draw and _is_video(source):
+            sink = VideoSink(output / names.free(Path(source).name), fps=_frames_per_second(source))
+            with sink:
+                for _, drawn in drawn_pairs:
+                    sink.write(drawn)
+            run.files.append(sink.path)
+            return
+        for name, drawn in drawn_pairs:
+            if draw:
+                target = output / names.free(Path(name).with_suffix(".jpg").name)
+                write_image(target, drawn)
+                run.files.append(target)
+
+
+@dataclass(frozen=True, eq=False)
+class _SourceFrame:
+    """A frame, and the images before it that could not be read: they are reported when its turn comes."""
+
+    name: str
+    image_bgr: ImageArray
+    skipped: tuple[InputError, ...]
+
+
+def _detected(
+    detector: Detector, source: str, *, limit: int | None, on_broken: Callable[[InputError], None]
+) -> Generator[tuple[str, ImageArray, Detections], None, None]:
+    """Yield (name, image, what was found) of each frame of a source."""
+    if count_frames(source) == 1:  # not worth threads and their memory
+        for name, image in itertools.islice(iter_frames(source, on_broken=on_broken), limit):
+            yield name, image, detector.detect(image)
         return
-    for name, drawn in pairs():
-        if draw:
-            target = output / names.free(Path(name).with_suffix(".jpg").name)
-            write_image(target, drawn)
-            run.files.append(target)
+    skipped: list[InputError] = []
+
+    def read_ahead() -> Iterator[_SourceFrame]:
+        for name, image in itertools.islice(iter_frames(source, on_broken=skipped.append), limit):
+            yield _SourceFrame(name, image, tuple(skipped))
+            skipped.clear()
+
+    stream = stream_detections(detector, read_ahead(), load=operator.attrgetter("image_bgr"))
+    with contextlib.closing(stream):
+        for frame in stream:
+            for error in frame.item.skipped:
+                on_broken(error)
+            yield frame.item.name, frame.item.image_bgr, frame.detections
+    for error in skipped:  # after the last frame
+        on_broken(error)

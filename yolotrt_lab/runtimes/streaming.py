@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,12 +99,13 @@ def stream_detections(
     requests: int | None = None,
     queue_size: int = 2,
     load_threads: int = 1,
-) -> Iterator[StreamedFrame[Item]]:
+) -> Generator[StreamedFrame[Item], None, None]:
     """Yield what was found in each image, in order, while the next ones are being worked on.
 
     What goes wrong with one image is in its frame's `error`, and the others go on; if `items` itself raises, that is
-    raised here, after everything before it. Leaving the loop, or an exception in it, ends all threads; the one that
-    reads `items` ends as soon as the read in progress returns. Meanwhile the detector must not be used by others.
+    raised here, after everything before it. Closing the generator, which leaving its loop does, ends all threads and
+    frees the requests; `contextlib.closing` does it at once also when an exception's traceback keeps the generator. A
+    read in progress is waited for. Meanwhile the detector must not be used by others.
 
     Threads start with the first frame asked for. However slowly they are taken, only a bounded number of images is in
     memory at a time.
@@ -134,7 +135,7 @@ def stream_detections(
     return _stream(_Stream(detector, load, requests, queue_size, load_threads), items)
 
 
-def _stream(stream: _Stream[Item], items: Iterable[Item]) -> Iterator[StreamedFrame[Item]]:
+def _stream(stream: _Stream[Item], items: Iterable[Item]) -> Generator[StreamedFrame[Item], None, None]:
     try:
         stream.start(items)
         while True:
