@@ -29,6 +29,7 @@ LAYERS = (
     ("emulation",),
     ("engines",),
     ("runtimes",),
+    ("gpu",),
     ("profiling",),
     ("report",),
     ("figures",),
