@@ -70,9 +70,11 @@ def calibrate(
     from yolotrt_lab.precision.calibration import tables_from_observation
     from yolotrt_lab.precision.calibration_images import ImageBatches
     from yolotrt_lab.precision.observation import observe_activations
+    from yolotrt_lab.precision.table import version_number
 
     methods = _checked_methods(method)
     reports = _checked_reports(report or [])
+    version_number(tensorrt)  # so that a wrong one is noticed before any work
     input_hw = _input_hw(model)
     chosen = _choose(data, images, split=split, reference=reference, count=count, seed=seed)
     with progress_bar(f"Calibrating ({', '.join(methods)})") as on_progress:

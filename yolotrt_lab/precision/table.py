@@ -11,7 +11,7 @@ from pathlib import Path
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.files import read_json, require_file, write_json, write_text
 
-__all__ = ["CalibrationTable", "read_calibration_cache", "write_calibration_cache"]
+__all__ = ["CalibrationTable", "read_calibration_cache", "version_number", "write_calibration_cache"]
 
 DEFAULT_TENSORRT_VERSION = "10.16.0"
 
@@ -80,7 +80,7 @@ def write_calibration_cache(
         >>> Path("model.calibration").read_text().split()
         ['TRT-8601-MinMaxCalibration', 'images:', '3c010204']
     """
-    lines = [f"TRT-{_version_number(tensorrt_version)}-{_ALGORITHMS.get(table.method, _OTHERS)}"]
+    lines = [f"TRT-{version_number(tensorrt_version)}-{_ALGORITHMS.get(table.method, _OTHERS)}"]
     for name, scale in table.scales.items():
         if not name or "\n" in name or "\r" in name:
             raise InputError(
@@ -104,8 +104,12 @@ def write_calibration_cache(
     return sidecar
 
 
-def _version_number(version: str) -> int:
-    """Return TensorRT's number for a version: 101601 for 10.16.1, and 8601 for 8.6.1 (up to 9, as then)."""
+def version_number(version: str) -> int:
+    """Return TensorRT's number for a version: 101601 for 10.16.1, and 8601 for 8.6.1 (up to 9, as then).
+
+    Raises:
+        InputError: It is no version.
+    """
     parts = [*version.split("."), "0", "0"][:3]
     if not all(part.isdecimal() for part in parts) or int(parts[0]) < 1:
         raise InputError("That is no version of TensorRT.", expected="such as 10.16.1", got=version)

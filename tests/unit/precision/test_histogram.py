@@ -73,6 +73,38 @@ def test_subnormal_values_count_as_zero():
     assert (histogram.total, histogram.limit) == (1, 0.0)
 
 
+@settings(deadline=None)
+@given(st.lists(arrays(np.float32, st.integers(0, 20), elements=st.floats(-1e6, 1e6, width=32)), max_size=8))
+def test_two_halves_make_the_whole(pieces):
+    """In turns into two aligned histograms, and merged: as if all had gone into one."""
+    halves = histogram_of(), histogram_of()
+    for turn, piece in enumerate(pieces):
+        halves[turn % 2].align(halves[1 - turn % 2])
+        halves[turn % 2].update(piece)
+    merged, single = halves[0].merged(halves[1]), histogram_of(*pieces)
+    assert (merged.limit, merged.amax, merged.total) == (single.limit, single.amax, single.total)
+    # A value on a bin's edge may fall to either side, as its bin may have been finer when it came.
+    assert np.abs(np.cumsum(merged.counts) - np.cumsum(single.counts)).max() <= 2
+    assert sum(half.total for half in halves) == merged.total
+
+
+def test_merging_changes_neither():
+    one = histogram_of([1.0, 0.3])
+    other = histogram_of()
+    other.align(one)
+    other.update(np.array([7.0]))
+    before = one.counts.copy(), other.counts.copy()
+    assert one.merged(other).limit == 8.0
+    np.testing.assert_array_equal(one.counts, before[0])
+    np.testing.assert_array_equal(other.counts, before[1])
+
+
+@pytest.mark.parametrize("other", [histogram_of([1.5]), histogram_of([1.0], bin_count=4)])
+def test_bins_that_do_not_match_are_not_merged(other):
+    with pytest.raises(InputError, match="do not share their bins"):
+        histogram_of([1.0]).merged(other)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_must_be_finite(bad):
     with pytest.raises(InputError, match="not finite") as caught:
