@@ -4,7 +4,7 @@ import pytest
 
 from yolotrt_lab.detection.pipeline import Detector, DetectorConfig
 from yolotrt_lab.errors import InputError, LabWarning
-from yolotrt_lab.runtimes import detector_from_runtime, open_detector, open_runtime
+from yolotrt_lab.runtimes import detector_from_runtime, open_detector, open_runtime, stream_detections
 
 LOW = DetectorConfig(conf_threshold=0.001, iou_threshold=0.7)
 
@@ -41,6 +41,49 @@ def test_all_frameworks_find_the_same(checkpoint, onnx_model, engine, photo):
         assert len(found) == len(expected)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
         np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=0.05)
+
+
+@pytest.mark.parametrize("settings", [{}, {"throughput": True}])
+def test_a_stream_finds_what_the_detector_finds(checkpoint, onnx_model, ir_model, engine, settings):
+    photos = list(np.random.default_rng(4).integers(0, 255, (6, 48, 80, 3), dtype=np.uint8))
+    config = DetectorConfig(conf_threshold=0.001, input_hw=(64, 64), max_detections=20)
+    for path in (ir_model,) if settings else (checkpoint, onnx_model, ir_model, engine):
+        with open_detector(path, config=config, threads=1, **settings) as detector:
+            expected = [detector.detect(photo) for photo in photos]
+            streamed = [frame.detections for frame in stream_detections(detector, photos)]
+        assert all(len(found) > 0 for found in expected)
+        for found, wanted in zip(streamed, expected, strict=True):
+            np.testing.assert_array_equal(found.xyxy, wanted.xyxy)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+def test_ultralytics_own_openvino_export(ir_model, photo, tmp_path):
+    """Its outputs have no names, and the classes are in a file beside the model."""
+    import openvino
+
+    model = openvino.Core().read_model(str(ir_model))
+    for port in model.outputs:
+        port.get_tensor().set_names(set())
+    openvino.save_model(model, str(tmp_path / "tiny.xml"), compress_to_fp16=False)
+    text = (tmp_path / "tiny.xml").read_text()
+    (tmp_path / "tiny.xml").write_text(text[: text.rindex("<rt_info>")] + "</net>")
+    (tmp_path / "metadata.yaml").write_text("imgsz: [64, 64]\nnames:\n  0: square\n  1: disc\n")
+    with open_detector(ir_model, config=LOW, threads=1) as detector:
+        expected = detector.detect(photo)
+    with open_detector(tmp_path / "tiny.xml", config=LOW, threads=1) as detector:
+        assert detector.class_names == ("square", "disc")
+        np.testing.assert_array_equal(detector.detect(photo).xyxy, expected.xyxy)
+        for frame in stream_detections(detector, [photo, photo]):
+            np.testing.assert_array_equal(frame.detections.xyxy, expected.xyxy)
+
+
+@pytest.mark.parametrize("content", ["names: [", "- 1", "other: 1", ""])
+def test_a_broken_file_beside_the_model_does_no_harm(ir_model, tmp_path, content):
+    for suffix in (".xml", ".bin"):
+        (tmp_path / f"copy{suffix}").write_bytes(ir_model.with_suffix(suffix).read_bytes())
+    (tmp_path / "metadata.yaml").write_text(content)
+    with open_runtime(tmp_path / "copy.xml", threads=1) as runtime:
+        assert runtime.class_names == ("square", "disc")
 
 
 def test_the_block_closes_the_runtime(onnx_model, photo):

@@ -14,7 +14,7 @@ from yolotrt_lab.engines.options import EngineOptions
 from yolotrt_lab.engines.provenance import sidecar_path
 from yolotrt_lab.errors import InputError, LabError, LabWarning
 from yolotrt_lab.precision.fp16 import convert_to_fp16
-from yolotrt_lab.runtimes import open_detector, open_runtime
+from yolotrt_lab.runtimes import open_detector, open_runtime, stream_detections
 from yolotrt_lab.runtimes.tensorrt_memory import Stream, TensorBuffer, cuda_call
 from yolotrt_lab.types import Precision, TensorSpec
 
@@ -61,6 +61,22 @@ def test_what_it_says_about_itself(engine):
         assert runtime.max_batch == 4
         assert runtime.executed_precision is Precision.FP32
         assert runtime.device_memory_bytes > 0
+
+
+def test_a_stream_has_contexts_and_streams_of_its_own_and_gives_them_back(engine):
+    photos = [np.full((64, 64, 3), 40 * number, np.uint8) for number in range(5)]
+    with open_detector(engine, batch=1) as detector:
+        detector.detect(photos[0])
+        before = device().heap.used
+        stream = stream_detections(detector, photos, requests=3)
+        with count_work() as measured:
+            assert len(list(stream)) == 5
+        assert device().heap.used == before
+    work = measured.work
+    assert (work.streams_created, work.execution_contexts) == (3, 3)
+    assert work.copied("h2d").count == work.copied("d2h").count == 5
+    assert all(kind.is_async and kind.pinned and kind.stream != 0 for kind in work.copies)
+    assert len({kind.stream for kind in work.copies}) == 3
 
 
 def test_a_frame_costs_one_copy_each_way_one_launch_and_one_wait(engine, images):
