@@ -95,6 +95,7 @@ class GraphCosts:
     def __init__(self, model: ModelProto, *, batch: int = 1) -> None:
         graph = inferred_graph(model, batch=batch)
         self.batch = batch
+        self.graph = graph
         self.index = GraphIndex(graph)
         self.nodes: dict[str, NodeProto] = {node_label(node): node for node in graph.node}
         self.shapes = static_shapes(graph)

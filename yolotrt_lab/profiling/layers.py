@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "LayerTime",
     "block_of_node",
     "compute_nodes",
+    "graph_nodes",
     "hottest_layers",
     "layer_matrix",
     "main_node",
@@ -54,6 +55,21 @@ def working_nodes(origins: Sequence[str]) -> tuple[str, ...]:
     """Return the ONNX nodes that compute something: without casts, quantization and dequantization."""
     names = (_COMPILER_SUFFIXES.sub("", name) for name in origins)
     return tuple(dict.fromkeys(name for name in names if not _CONVERSION_NODE.search(name)))
+
+
+def graph_nodes(origins: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Return the nodes of a graph that a layer came from, casts, quantization and dequantization included.
+
+    Args:
+        origins: What the compiler calls them, its own suffixes perhaps appended.
+        known: Names of the graph's nodes.
+
+    Example:
+        >>> graph_nodes(["/a/Conv/WithoutBiases", "/a/Mul", "Constant_17"], {"/a/Conv", "/a/Mul"})
+        ('/a/Conv', '/a/Mul')
+    """
+    names = (name if name in known else _COMPILER_SUFFIXES.sub("", name) for name in origins)
+    return tuple(dict.fromkeys(name for name in names if name in known))
 
 
 def block_of_node(node: str) -> str:
