@@ -94,7 +94,7 @@ class StreamingHistogram(MagnitudeRange):
         bins = len(self.counts)
         scale = np.float32(bins / self.limit) if flat.dtype == np.float32 else bins / self.limit
         for start in range(0, flat.size, _CHUNK):  # pieces that stay in the cache
-            positions = (np.abs(flat[start : start + _CHUNK]) * scale).astype(np.intp)
+            positions = (np.abs(flat[start : start + _CHUNK]) * scale).astype(np.int32)
             np.minimum(positions, bins - 1, out=positions)  # the largest value belongs to the last bin
             self.counts += np.bincount(positions, minlength=bins)
 

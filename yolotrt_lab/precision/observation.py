@@ -4,7 +4,8 @@ Every method of calibration chooses from the same histograms, so one pass serves
 into two halves: how far the two disagree says whether there are enough images.
 
 Memory: ONNX Runtime holds the watched tensors of one image, and they are dropped one by one as they are counted. Its
-arena is off, because it would keep the largest set of buffers it ever needed, rounded up to powers of two.
+memory pattern is off: it would reserve one block for all of a run's buffers besides. (YOLOv5n at 640, all 262 tensors
+watched: peak 387 MiB instead of 550; without the arena, 510 MiB and a third slower.)
 """
 
 from __future__ import annotations
@@ -139,11 +140,11 @@ def observe_activations(
 
 
 def make_watching_session(model: ModelProto, *, threads: int | None) -> Any:
-    """Return an ONNX Runtime session on the CPU that gives memory back after every image."""
+    """Return an ONNX Runtime session on the CPU that reserves no memory for tensors that are handed out anyway."""
     runtime = require("onnxruntime", purpose="run ONNX models")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
     if threads is not None:
         options.intra_op_num_threads = threads
     return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
