@@ -68,13 +68,19 @@ class TorchNetwork:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         module = module.to(device="cuda", dtype=getattr(torch, dtype), memory_format=layout).eval()
         module.requires_grad_(False)
-        self._module = torch.compile(module) if compile_module else module
+        self._module = _compiled(torch, module) if compile_module else module
         self.name = f"PyTorch {torch.__version__} {dtype}"
         self.dtype, self.channels_last, self.capturable = dtype, channels_last, True
 
     def bind(self, images: torch.Tensor, stream: torch.cuda.Stream) -> BoundNetwork:
         """Return the module reading `images` on `stream`."""
         return _TorchBound(self._module, images, stream)
+
+
+def _compiled(torch: Any, module: Any) -> Any:
+    # Ultralytics' layers share their `forward`, so each of some sixty shapes is a recompilation of the same function.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    return torch.compile(module, dynamic=False)
 
 
 class _TorchBound:
