@@ -186,6 +186,12 @@ def test_light_modules_load_nothing_heavy(module):
     assert not loaded & HEAVY
 
 
+def test_nobody_is_told_what_is_imported():
+    program = "import yolotrt_lab, openvino; print(openvino.tools.ovc.telemetry.__class__.__module__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+
+
 def test_types_are_declared():
     assert (PACKAGE / "py.typed").is_file()
 

@@ -29,7 +29,7 @@ Say = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ForkLimits:
-    """What a fork may use: seconds of processor time and of the clock, bytes of memory."""
+    """What a fork may use: seconds of processor time and of the clock, bytes of memory beyond its parent's."""
 
     cpu_s: float = 300.0
     wall_s: float = 900.0
@@ -72,8 +72,9 @@ def run_forked(function: Callable[[Say], None], *, limits: ForkLimits) -> Ended:
     with contextlib.suppress(OSError):
         os.setpgid(child, child)  # the fork does so as well: whoever comes first
     ended = Ended()
+    most = limits.memory_bytes + _memory_of("self")  # what the fork shares with this process is not its own
     try:
-        said = _heard(reading, child, limits, ended)
+        said = _heard(reading, child, limits.wall_s, most, ended)
     finally:
         os.close(reading)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -114,9 +115,9 @@ def _child(function: Callable[[Say], None], writing: int, limits: ForkLimits) ->
         os._exit(code)
 
 
-def _heard(reading: int, child: int, limits: ForkLimits, ended: Ended) -> bytes:
+def _heard(reading: int, child: int, wall_s: float, most_bytes: int, ended: Ended) -> bytes:
     """Return all that the fork says; stop at its end, or at its limits."""
-    deadline = time.monotonic() + limits.wall_s
+    deadline = time.monotonic() + wall_s
     said = bytearray()
     while True:
         ready, _, _ = select.select([reading], [], [], _POLL_S)
@@ -129,7 +130,7 @@ def _heard(reading: int, child: int, limits: ForkLimits, ended: Ended) -> bytes:
                 ended.reason = "output"
         elif time.monotonic() > deadline:
             ended.reason = "time"
-        elif _memory_of(child) > limits.memory_bytes:
+        elif _memory_of(child) > most_bytes:
             ended.reason = "memory"
         if ended.reason:
             return bytes(said)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from yolotrt_lab.grading.sandbox.policy import SandboxLimits, SandboxPolicy
+from yolotrt_lab.grading.jobs.slots import claim_slot
+from yolotrt_lab.grading.sandbox.policy import SandboxLimits, SandboxPolicy, slot_uid
 from yolotrt_lab.grading.sandbox.process import SandboxedProcess, Usage
 from yolotrt_lab.grading.sandbox.zygote import Zygote
 
@@ -54,6 +55,7 @@ def run(start) -> Run:
             environment=environment or {},
             files=files or {},
             limits=SandboxLimits(**{**SMALL, **limits}),
+            uid=slot_uid(claim_slot()),  # the number of processes is counted by user
         )
         with start([sys.executable, "-c", program], policy) as process:
             code = process.wait(60)

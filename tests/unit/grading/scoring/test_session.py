@@ -1,6 +1,7 @@
 """The judge in one process and its forks: what ends badly is told apart by whether the reference passes."""
 
 import os
+import time
 
 import pytest
 
@@ -160,6 +161,14 @@ class TestForks:
         ended = run_forked(grow, limits=ForkLimits(cpu_s=20, wall_s=20, memory_bytes=200 << 20))
         assert ended.reason in ("memory", "crash")
         assert ended.reason == "memory" or "MemoryError" in ended.detail
+
+    def test_memory_of_its_parent_is_not_its_own(self):
+        held = b"x" * (300 << 20)
+        ended = run_forked(
+            lambda say: (time.sleep(0.3), say({"held": len(held)})),
+            limits=ForkLimits(cpu_s=20, wall_s=20, memory_bytes=200 << 20),
+        )
+        assert (ended.reason, ended.said) == ("", [{"held": 300 << 20}])
 
     def test_nothing_of_it_stays(self, tmp_path):
         state = {"changed": False}
