@@ -134,7 +134,7 @@ class GraphCosts:
             InputError: The graph has no such node.
         """
         members = [self._find(name) for name in names]
-        live = [node for node in members if any(name not in self._folded for name in node.output)]
+        live = [node for node in members if self.depends_on_input(node)]
         made = {name for node in live for name in node.output}
         flops = {node.output[0]: self._flops(node) for node in live}
         moving = [node for node in live if node.op_type not in _FREE]
@@ -156,6 +156,14 @@ class GraphCosts:
             weight_bytes=float(sum(self._bytes(name, precision) for name in read if name in self._folded)),
             write_bytes=float(sum(self._bytes(name, precision) for name in leaving)),
         )
+
+    def depends_on_input(self, node: NodeProto) -> bool:
+        """Return whether a node works on activations; a compiler computes the others once."""
+        return any(name not in self._folded for name in node.output)
+
+    def label(self, node: NodeProto) -> str:
+        """Return the name under which a node is known here."""
+        return node_label(node)
 
     def _find(self, name: str) -> NodeProto:
         if name not in self.nodes:
@@ -201,7 +209,7 @@ class GraphCosts:
         return self.shapes[name]
 
     def _flops(self, node: NodeProto) -> float:
-        if all(name in self._folded for name in node.output) or node.op_type in (*_FREE, *_MOVING):
+        if not self.depends_on_input(node) or node.op_type in (*_FREE, *_MOVING):
             return 0.0
         output = math.prod(self._shape(node.output[0]))
         if node.op_type in _PRODUCTS:

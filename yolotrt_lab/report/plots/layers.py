@@ -26,9 +26,10 @@ from yolotrt_lab.report.plots.style import (
 )
 from yolotrt_lab.report.schema import PlatformInfo
 
-__all__ = ["layer_heatmap", "structure_comparison"]
+__all__ = ["layer_heatmap", "network_heatmap", "structure_comparison"]
 
 _ABSENT = "#f1f1f1"
+_BLOCKS_PER_LINE = 13
 _UNKNOWN = "#9e9e9e"
 
 
@@ -72,6 +73,62 @@ def layer_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None, 
 
 def _column_title(matrix: LayerMatrix, column: int) -> str:
     return f"{short_name(matrix.engines[column], length=20)}\n{matrix.time_ms[:, column].sum():.1f} ms"
+
+
+def network_heatmap(matrix: LayerMatrix, *, platform: PlatformInfo | None = None) -> Figure:
+    """Draw the network from its input to its head, a cell for every block and engine: darker takes a larger share.
+
+    Args:
+        matrix: From `profiling.layers.layer_matrix` with `by_block=True`.
+        platform: Where the engines ran.
+    """
+    order = sorted(range(len(matrix.rows)), key=lambda row: _block_number(matrix.rows[row]))
+    matrix = LayerMatrix(tuple(matrix.rows[row] for row in order), matrix.engines, matrix.time_ms[order])
+    share = 100 * matrix.share
+    engines, blocks = len(matrix.engines), len(matrix.rows)
+    lines = -(-blocks // _BLOCKS_PER_LINE) or 1
+    columns = min(max(blocks, 1), _BLOCKS_PER_LINE)
+    figure = new_figure(width=9.0, height=1.5 + lines * (0.62 + 0.42 * max(engines, 1)))
+    colors = colormaps["Blues"]
+    most = 1.25 * max(float(share.max(initial=0)), 1.0)
+    panels = figure.subplots(lines, 1, squeeze=False)[:, 0]
+    for line, axes in enumerate(panels):
+        part = slice(line * _BLOCKS_PER_LINE, (line + 1) * _BLOCKS_PER_LINE)
+        image = axes.imshow(share[part].T, aspect="auto", cmap=colors, vmin=0, vmax=most)
+        for (row, column), value in np.ndenumerate(share[part]):
+            time_ms = matrix.time_ms[part][row, column]
+            red, green, blue, _ = colors(float(value) / most)
+            text = f"{time_ms:.2f}" if time_ms > 0 else "-"
+            axes.text(row, column, text, ha="center", va="center", fontsize=9, color=ink_on((red, green, blue)))
+        title = "Time per block, from the input to the head (ms)" if line == 0 else ""
+        label = "Block of the network" if line == lines - 1 else ""
+        finish_axes(axes, title=title, xlabel=label, grid=None)
+        axes.set_xlim(-0.5, columns - 0.5)
+        axes.set_xticks(range(len(matrix.rows[part])), [_block_title(row) for row in matrix.rows[part]])
+        sums = matrix.time_ms.sum(axis=0)
+        titles = [f"{short_name(name, length=16)}\n{sums[n]:.1f} ms" for n, name in enumerate(matrix.engines)]
+        axes.set_yticks(range(engines), titles)
+        axes.tick_params(length=0, labelsize=9)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.7, pad=0.02)
+    bar.set_label("Share (%)", fontsize=10, color=INK)
+    bar.ax.tick_params(labelsize=9)
+    bar.outline.set_visible(False)
+    stamp_platform(figure, platform, note="layers profiled one by one: compare shares")
+    return figure
+
+
+def _block_number(row: str) -> float:
+    """Return a block's place in the network; what has no number comes last."""
+    number = row.rstrip("/").rsplit(".", 1)[-1]
+    return float(number) if number.isdecimal() else float("inf")
+
+
+def _block_title(row: str) -> str:
+    """Return a block's name as short as it stays clear: its number, for blocks that are numbered."""
+    number = row.rstrip("/").rsplit(".", 1)[-1]
+    return number if row.startswith(("/model.", "model.")) and number.isdecimal() else short_name(row, length=10)
 
 
 def _present_precisions(comparison: StructureComparison) -> list[str]:
