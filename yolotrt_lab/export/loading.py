@@ -24,7 +24,7 @@ from yolotrt_lab.export.graph import (
 from yolotrt_lab.export.metadata import parse_model
 from yolotrt_lab.types import TensorSpec
 
-__all__ = ["MIN_OPSET", "detector_io", "load_onnx_checked"]
+__all__ = ["MIN_OPSET", "detector_io", "load_onnx_any", "load_onnx_checked"]
 
 MIN_OPSET = 11
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -41,12 +41,8 @@ def load_onnx_checked(path: Path) -> ModelProto:
         InputError: Missing, empty, truncated or no ONNX; external data outside the folder, missing or too short;
             operators that no standard runtime knows; a cycle; inconsistent shapes; not a YOLO detector.
     """
-    model = parse_model(path)
-    _check_external_data(model, path)
-    onnx.load_external_data_for_model(model, str(path.parent))
-    _check_stored_sizes(model, path)
+    model = load_onnx_any(path)
     _check_operators(model, path)
-    topological_order(model.graph)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # ValidationError, InferenceError, and TypeError or ValueError out of the C++ side
@@ -58,6 +54,21 @@ def load_onnx_checked(path: Path) -> ModelProto:
             fix=_EXPORT_AGAIN,
         ) from error
     detector_io(model, path)
+    return model
+
+
+def load_onnx_any(path: Path) -> ModelProto:
+    """Load any ONNX model, with its external data, whatever it computes: for looking at it, not for running it.
+
+    Raises:
+        InputError: Missing, empty, truncated or no ONNX; external data outside the folder, missing or too short; a
+            cycle.
+    """
+    model = parse_model(path)
+    _check_external_data(model, path)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    _check_stored_sizes(model, path)
+    topological_order(model.graph)
     return model
 
 
