@@ -37,7 +37,9 @@ def calibrate(
         str | None, typer.Option(help="The split that the images should stand for [val, or the same split].")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of calibration images, instead of --split.")] = None,
-    method: Annotated[str, typer.Option(help="`mse`, `minmax`, `percentile`, `entropy` or `all`.")] = "mse",
+    method: Annotated[
+        str, typer.Option(help="`mse`, `minmax`, `percentile`, `entropy`, `entropy-one-sided` or `all`.")
+    ] = "mse",
     count: Annotated[int, typer.Option(min=1, help="How many calibration images, drawn at random.")] = 128,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
     output: Annotated[

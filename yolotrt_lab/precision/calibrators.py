@@ -35,6 +35,7 @@ __all__ = [
     "EntropyCalibrator",
     "MinMaxCalibrator",
     "MseCalibrator",
+    "OneSidedEntropyCalibrator",
     "PercentileCalibrator",
     "make_calibrator",
 ]
@@ -145,15 +146,17 @@ class MseCalibrator(_HistogramCalibrator):
         histogram = self.histogram
         if histogram.limit == 0.0:
             return 0.0
-        centers = (np.arange(len(histogram.counts), dtype=np.float64) + 0.5) * histogram.bin_width
+        counts = histogram.counts
+        filled = np.flatnonzero(counts)
+        centers = (filled + 0.5) * histogram.bin_width
         candidates = histogram.amax * np.linspace(1 / 16, 1.0, self._CANDIDATES)
-        errors = [self._error(centers, float(candidate)) for candidate in candidates]
+        errors = [self._error(counts[filled], centers, float(candidate)) for candidate in candidates]
         return float(candidates[int(np.argmin(errors))])
 
-    def _error(self, magnitudes: Array, amax: float) -> float:
+    def _error(self, counts: Array, magnitudes: Array, amax: float) -> float:
         step = amax / (LEVELS - 1)
         quantized = np.minimum(np.rint(magnitudes / step), LEVELS - 1) * step
-        return float((self.histogram.counts * np.abs(magnitudes - quantized) ** self._EXPONENT).sum())
+        return float((counts * np.abs(magnitudes - quantized) ** self._EXPONENT).sum())
 
 
 class EntropyCalibrator(_HistogramCalibrator):
@@ -175,16 +178,33 @@ class EntropyCalibrator(_HistogramCalibrator):
         histogram = self.histogram
         if histogram.limit == 0.0:
             return 0.0
-        used = min(int(np.ceil(histogram.amax / histogram.bin_width - 1e-9)), len(histogram.counts))
-        if used <= LEVELS or self._is_comb():
+        counts = self._counts()
+        used = min(int(np.ceil(histogram.amax / histogram.bin_width - 1e-9)), len(counts))
+        if used <= LEVELS or self._is_comb(counts):
             return histogram.amax
-        divergence = kl_divergences(histogram.counts[:used])
+        divergence = kl_divergences(counts[:used])
         best = used - int(np.argmin(divergence[::-1]))
         return float(min(best * histogram.bin_width, histogram.amax))
 
-    def _is_comb(self) -> bool:
+    def _counts(self) -> NDArray[np.int64]:
+        return self.histogram.counts
+
+    def _is_comb(self, counts: NDArray[np.int64]) -> bool:
         bulk = int(self.histogram.quantile(0.999) / self.histogram.bin_width) + 1
-        return bool(np.count_nonzero(self.histogram.counts[:bulk]) < bulk / 2)
+        return bool(np.count_nonzero(counts[:bulk]) < bulk / 2)
+
+
+class OneSidedEntropyCalibrator(EntropyCalibrator):
+    """Entropy calibration over the values of one sign, those that reach farther.
+
+    SiLU has no value below -0.278, so the magnitudes of what is behind it have a cliff there: all negative values lie
+    before it. A level across the cliff would cost more divergence than any tail, so TensorRT's algorithm puts the edge
+    of a level on it, and the threshold becomes 128 x 0.278 / k for a whole k: 3.6, 4.0, 4.5, 5.1, 5.9, 7.1, 8.9 or
+    11.9, whatever the tail. Without the negative values, which are small and are never clipped, there is no cliff.
+    """
+
+    def _counts(self) -> NDArray[np.int64]:
+        return self.histogram.longer_side
 
 
 def kl_divergences(counts: NDArray[np.int64], *, levels: int = LEVELS) -> NDArray[np.float64]:
@@ -230,6 +250,7 @@ METHODS: Mapping[str, Callable[..., Calibrator]] = {
     "minmax": MinMaxCalibrator,
     "percentile": PercentileCalibrator,
     "entropy": EntropyCalibrator,
+    "entropy-one-sided": OneSidedEntropyCalibrator,
 }
 
 
@@ -237,7 +258,7 @@ def make_calibrator(method: str, observed: MagnitudeRange | None = None) -> Cali
     """Return a new calibrator.
 
     Args:
-        method: "mse", "minmax", "percentile" (99.99) or "entropy".
+        method: "mse", "minmax", "percentile" (99.99), "entropy" or "entropy-one-sided".
         observed: What has been seen already, shared with other calibrators: a `StreamingHistogram`, for "minmax" any
             `MagnitudeRange`. By default the calibrator begins with nothing.
 

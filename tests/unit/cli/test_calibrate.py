@@ -61,7 +61,7 @@ def test_all_methods_and_reports(detector, data, tmp_path, capsys):
     arguments = [str(tmp_path / item) if item[:2] in ("m.", "re") else item for item in (*options, *reports)]
     assert main(["calibrate", str(detector), "--data", str(data), *arguments]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert list(result["methods"]) == ["mse", "minmax", "percentile", "entropy"]
+    assert list(result["methods"]) == ["mse", "minmax", "percentile", "entropy", "entropy-one-sided"]
     for method, facts in result["methods"].items():
         assert facts["cache"] == str(tmp_path / f"m-{method}.calibration")
         table = read_calibration_cache(Path(facts["cache"]))
@@ -95,7 +95,7 @@ def test_a_folder_of_images(detector, data, tmp_path, capsys):
     ("options", "words"),
     [
         ([], "--data, --images or both"),
-        (["--data", "{data}", "--method", "best"], "mse, minmax, percentile, entropy or all"),
+        (["--data", "{data}", "--method", "best"], "mse, minmax, percentile, entropy, entropy-one-sided or all"),
         (["--data", "{data}", "--report", "report.pdf"], ".png or .json"),
         (["--data", "{data}", "--split", "test"], "no images in split 'test'"),
         (["--data", "{data}", "--reference", "test"], "no images in split 'test'"),

@@ -9,10 +9,12 @@ from yolotrt_lab.precision.calibrators import (
     EntropyCalibrator,
     MinMaxCalibrator,
     MseCalibrator,
+    OneSidedEntropyCalibrator,
     PercentileCalibrator,
     kl_divergences,
     make_calibrator,
 )
+from yolotrt_lab.precision.histogram import StreamingHistogram
 
 
 def amax_of(calibrator, values, pieces=3):
@@ -83,6 +85,53 @@ def test_entropy_clips_an_outlier():
 
 def test_entropy_does_not_clip_a_uniform_distribution():
     assert amax_of(EntropyCalibrator(), uniform(np.random.default_rng(0))) > 0.99
+
+
+def nvidias_amax(counts, width):
+    """The threshold by NVIDIA's rule (ModelOpt's HistogramCalibrator): the last best cut, as the edge of its bin."""
+    divergences = textbook_divergences(counts)
+    return (128 + len(divergences) - 1 - np.argmin(divergences[::-1])) * width
+
+
+@pytest.mark.parametrize("draw", [gaussian, gaussian_with_outlier, silu, relu])
+def test_the_threshold_is_nvidias(draw):
+    """End to end from values, with fewer bins, because the slow way has to look at every bin of every cut."""
+    values = draw(np.random.default_rng(1))
+    for kind, sides in ((EntropyCalibrator, np.abs(values)), (OneSidedEntropyCalibrator, np.maximum(values, 0))):
+        calibrator = kind(StreamingHistogram(bin_count=512))
+        if np.abs(values).max() > values.max():
+            sides = np.abs(values) if kind is EntropyCalibrator else np.maximum(-values, 0)
+        calibrator.update(values)
+        counts, edges = np.histogram(sides, bins=512, range=(0, np.abs(values).max()))
+        if kind is OneSidedEntropyCalibrator:
+            counts[0] -= np.count_nonzero(sides == 0) - np.count_nonzero(values == 0)  # those of the other sign
+        assert calibrator.compute_amax() == pytest.approx(nvidias_amax(counts, edges[1]), rel=1e-6)
+
+
+SILU_MINIMUM = 0.27846454
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0, 3.0, 4.0])
+def test_the_cliff_of_silu_decides_the_entropy(spread):
+    """A level's edge lies on the cliff, whatever the tail; counting one side only, the tail decides again."""
+    x = np.random.default_rng(0).normal(0, spread, 400_000)
+    values = (x / (1 + np.exp(-x))).astype(np.float32)
+    levels = 128 * SILU_MINIMUM / amax_of(EntropyCalibrator(), values)
+    assert abs(levels - round(levels)) < 0.1
+    both, one, mse = (amax_of(kind(), values) for kind in (EntropyCalibrator, OneSidedEntropyCalibrator, MseCalibrator))
+    assert both < 0.88 * mse < 0.95 * one
+    assert one <= values.max()
+
+
+def test_one_side_of_a_symmetric_distribution_is_like_both():
+    values = gaussian(np.random.default_rng(6))
+    mirrored = np.concatenate([values, -values])
+    assert amax_of(OneSidedEntropyCalibrator(), mirrored) == pytest.approx(
+        amax_of(EntropyCalibrator(), mirrored), rel=0.1
+    )
+    assert amax_of(OneSidedEntropyCalibrator(), -silu(np.random.default_rng(7))) == pytest.approx(
+        amax_of(OneSidedEntropyCalibrator(), silu(np.random.default_rng(7))), rel=1e-6
+    )
 
 
 def test_entropy_agrees_with_onnx_runtimes():

@@ -84,8 +84,40 @@ def test_two_halves_make_the_whole(pieces):
     merged, single = halves[0].merged(halves[1]), histogram_of(*pieces)
     assert (merged.limit, merged.amax, merged.total) == (single.limit, single.amax, single.total)
     # A value on a bin's edge may fall to either side, as its bin may have been finer when it came.
-    assert np.abs(np.cumsum(merged.counts) - np.cumsum(single.counts)).max() <= 2
+    ours, theirs = np.cumsum(merged.counts), np.cumsum(single.counts)
+    assert np.all((ours[1:] >= theirs[:-1]) & (ours[:-1] <= theirs[1:]))
     assert sum(half.total for half in halves) == merged.total
+
+
+@settings(deadline=None)
+@given(
+    st.lists(arrays(np.float32, st.integers(1, 30), elements=st.floats(-1e3, 1e3, width=32)), min_size=1, max_size=4)
+)
+def test_signs_are_counted_apart(pieces):
+    histogram = histogram_of(*pieces)
+    values = np.concatenate(pieces)
+    if histogram.limit == 0.0:
+        return
+    # A value so small that it vanishes beside the range counts as positive.
+    assert abs(histogram.negative.sum() - np.count_nonzero(values < 0)) <= np.count_nonzero(
+        np.abs(values) < 1e-3 * histogram.bin_width
+    )
+    np.testing.assert_array_equal(histogram.positive + histogram.negative, histogram.counts)
+    mirrored = histogram_of(*(-piece for piece in pieces))
+    assert mirrored.limit == histogram.limit
+    edges = np.arange(2049) * histogram.bin_width
+    inner = np.abs(np.abs(values)[:, None] - edges).min() > 1e-3 * histogram.bin_width
+    if inner:  # no value on an edge
+        np.testing.assert_array_equal(mirrored.positive, histogram.negative)
+
+
+@pytest.mark.parametrize(
+    ("values", "side"),
+    [([3.0, -1.0], "positive"), ([1.0, -3.0], "negative"), ([2.0, -2.0], "positive"), ([0.0], "positive")],
+)
+def test_the_longer_side(values, side):
+    histogram = histogram_of(values, bin_count=4)
+    np.testing.assert_array_equal(histogram.longer_side, getattr(histogram, side))
 
 
 def test_merging_changes_neither():
@@ -135,5 +167,5 @@ def test_memory_does_not_grow_with_the_data():
         histogram.update(batch * np.float32(factor))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert histogram.state_bytes == before == 2048 * 8
+    assert histogram.state_bytes == before == 2 * 2048 * 8  # both signs
     assert kept < 100_000  # less than half of one batch

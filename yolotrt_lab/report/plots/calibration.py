@@ -17,11 +17,15 @@ from yolotrt_lab.report.plots.style import GREY, INK, escaped, finish_axes, new_
 __all__ = ["calibration_report"]
 
 _OURS, _THEIRS = "#E69F00", "#0072B2"
-_METHODS = {"minmax": "#4D4D4D", "mse": "#009E73", "percentile": "#E69F00", "entropy": "#D55E00"}
-_LABELS = {"minmax": "min-max", "mse": "MSE", "percentile": "percentile 99.99", "entropy": "entropy"}
+_METHODS = {
+    "minmax": ("min-max", "#4D4D4D", (0, (1, 1))),
+    "mse": ("MSE", "#009E73", "-"),
+    "percentile": ("percentile 99.99", "#E69F00", (0, (5, 2))),
+    "entropy": ("entropy", "#D55E00", "-"),
+    "entropy-one-sided": ("entropy, one side", "#CC79A7", (0, (5, 2, 1, 2))),
+}  # label, colour, and a line style that keeps equal thresholds visible
 _MOST_CLASSES = 12
 _MOST_TENSORS = 8
-_STYLES = {"minmax": (0, (1, 1)), "mse": "-", "percentile": (0, (5, 2)), "entropy": "-"}  # equal ones stay visible
 _LEAST_BRIGHTNESS_SPAN = 0.2
 
 
@@ -147,12 +151,13 @@ def _tensor_name(name: str, *, length: int) -> str:
 def _draw_saturation(axes: Axes, report: RepresentativenessReport) -> None:
     worst = sorted(report.saturation, key=lambda name: -report.saturation[name])[:_MOST_TENSORS]
     worst = [name for name in worst if report.saturation[name] > 0]
-    title = f"Clipped by {_LABELS.get(report.method, report.method)}"
+    label, color, _ = _METHODS.get(report.method, (report.method, GREY, "-"))
+    title = f"Clipped by {label}"
     if not worst:
         _say(axes, "No tensor is clipped.", title=title)
         return
     shares = np.array([100 * report.saturation[name] for name in worst])
-    axes.barh(np.arange(len(worst)), shares, height=0.62, color=_METHODS.get(report.method, GREY))
+    axes.barh(np.arange(len(worst)), shares, height=0.62, color=color)
     for place, share in enumerate(shares):
         axes.annotate(
             f"{share:.2g}", (share, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10,
@@ -174,15 +179,14 @@ def _draw_thresholds(axes: Axes, tensor: str, histogram: StreamingHistogram, thr
     )
     axes.set_xlim(0, max(used * width, histogram.amax) * 1.02 or 1.0)
     for method, threshold in thresholds.items():
-        label = f"{_LABELS.get(method, method)} {threshold:.3g}"
-        color, style = _METHODS.get(method, "#0072B2"), _STYLES.get(method, "-")
-        axes.axvline(threshold, color=color, linestyle=style, linewidth=2.2, label=label)
+        label, color, style = _METHODS.get(method, (method, "#0072B2", "-"))
+        axes.axvline(threshold, color=color, linestyle=style, linewidth=2.2, label=f"{label}: {threshold:.3g}")
     finish_axes(
         axes, title=f"Thresholds for {_tensor_name(tensor, length=60)}", xlabel="magnitude", ylabel="values", grid=None
     )
     if thresholds:
         axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=10, frameon=False, labelcolor=INK
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=10, frameon=False, labelcolor=INK
         )  # below the lines, which would run through it
 
 
