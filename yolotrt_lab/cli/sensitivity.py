@@ -48,8 +48,8 @@ def sensitivity(
     seed: Annotated[int, typer.Option(help="Decides which images.")] = 0,
     base: Annotated[str, typer.Option(help="Precision of what is not INT8: `fp16` or `fp32`.")] = "fp16",
     costs: Annotated[
-        str, typer.Option(help="What keeping a layer costs: `arithmetic`, or `measured` layer times.")
-    ] = "arithmetic",
+        str, typer.Option(help="What keeping a layer costs: an `estimate`, or `measured` layer times.")
+    ] = "estimate",
     greedy: Annotated[int, typer.Option(min=0, help="Also keep this many layers one after another, greedily.")] = 0,
     layer_map: Annotated[
         bool, typer.Option("--layer-map", help="Also measure each layer's loss of mAP; slow.")
@@ -107,7 +107,7 @@ def _check(*, split: str, base: str, costs: str, method: str) -> None:
         )
     for what, given, known in (
         ("base precision", base, ("fp16", "fp32")),
-        ("costs", costs, ("arithmetic", "measured")),
+        ("costs", costs, ("estimate", "measured")),
     ):
         if given not in known:
             raise InputError(f"No such {what}.", expected=" or ".join(known), got=given)

@@ -16,15 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from onnx import ModelProto
 
 from yolotrt_lab.errors import InputError
+from yolotrt_lab.export.graph import infer_tensor_types, node_label
 from yolotrt_lab.export.loading import load_onnx_checked
 from yolotrt_lab.precision.qdq import quantize_onnx
 from yolotrt_lab.precision.sensitivity import Judge, LayerDamage, SensitivityReport, multiply_adds
 from yolotrt_lab.precision.table import CalibrationTable
 from yolotrt_lab.types import Precision, ProgressCallback
 
-__all__ = ["Clock", "LayerCosts", "MixedPlan", "MixedPoint", "cheapest_cover", "costs_from_times", "plan_mixed"]
+__all__ = [
+    "Clock",
+    "LayerCosts",
+    "MixedPlan",
+    "MixedPoint",
+    "cheapest_cover",
+    "costs_from_times",
+    "estimated_work",
+    "plan_mixed",
+]
 
 Clock = Callable[[Path], float]
 """Returns the latency of an ONNX file in ms."""
@@ -35,7 +46,10 @@ TARGETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 _RESOLUTION = 1000
 _REFINEMENTS = 2
 _HIGH_PRECISION_FACTOR = 2.0
-"""Time of a convolution in FP16 over that in INT8, when nothing is measured: the ratio of tensor cores' peaks."""
+"""Time of a layer in FP16 over that in INT8, when nothing is measured: twice the bytes, half the tensor cores' peak."""
+
+_RIDGE = 200.0
+"""Multiply-additions in INT8 in the time of one byte of memory traffic: 203 on an NVIDIA T4, 206 on an H200."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class LayerCosts:
     Attributes:
         extra: Layer to the time it takes longer than in INT8.
         total: Time of the network with everything in INT8.
-        unit: Of both: "ms", or "multiply-adds" when nothing was measured.
+        unit: Of both: "ms", or "estimate" when nothing was measured.
     """
 
     extra: Mapping[str, float]
@@ -99,7 +113,7 @@ class MixedPlan:
         reference_map: mAP50-95 of the FP32 model on the same images.
         budget: Loss of mAP50-95 allowed.
         within_budget: Whether the chosen point keeps it.
-        unit: Of the costs: "ms" or "multiply-adds".
+        unit: Of the costs: "ms" or "estimate".
         explanation: All of it in words, one sentence or two per line.
     """
 
@@ -168,11 +182,11 @@ def plan_mixed(
         onnx_path: The FP32 model.
         table: Its ranges.
         report: From `rank_layers`.
-        judge: Measures mAP50-95 on images that took no part in training's testing: a part of the training split, for
-            instance. What is chosen by the test split cannot be tested on it any more.
+        judge: Measures mAP50-95, on a part of the training split that calibration does not see, for instance. Not on
+            the test split: what is chosen by it cannot be tested on it any more.
         budget: Loss of mAP50-95 allowed.
         base: Precision of the layers kept.
-        costs: What keeping layers costs; by default twice the time for each multiply-addition.
+        costs: What keeping layers costs; by default an estimate from multiply-additions and bytes.
         clock: Measures the latency of each point.
         on_progress: Called with (points judged, points at most).
 
@@ -207,7 +221,7 @@ def plan_mixed(
     chosen = judged[position][1] if within else max((each for _, each in judged), key=lambda each: each.map50_95)
     curve = tuple(sorted(points.values(), key=lambda each: (-each.damage_left, each.relative_time)))
     plan = MixedPlan(chosen, curve, reference, budget, within, costs.unit, ())
-    return MixedPlan(chosen, curve, reference, budget, within, costs.unit, explain(plan, report, costs))
+    return MixedPlan(chosen, curve, reference, budget, within, costs.unit, explain(plan, report))
 
 
 def _first_safe(judged: list[tuple[float, MixedPoint]], budget: float) -> int:
@@ -219,11 +233,26 @@ def _first_safe(judged: list[tuple[float, MixedPoint]], budget: float) -> int:
 
 
 def _default_costs(onnx_path: Path, report: SensitivityReport) -> LayerCosts:
-    work = multiply_adds(load_onnx_checked(onnx_path))
-    quantized = {layer.node: layer.multiply_adds for layer in report.layers}
-    fixed = sum(count for node, count in work.items() if node not in quantized)
-    extra = {node: (_HIGH_PRECISION_FACTOR - 1) * count for node, count in quantized.items()}
-    return LayerCosts(extra, sum(quantized.values()) + _HIGH_PRECISION_FACTOR * fixed, "multiply-adds")
+    work = estimated_work(load_onnx_checked(onnx_path))
+    quantized = {layer.node: work.get(layer.node, 0.0) for layer in report.layers}
+    fixed = sum(amount for node, amount in work.items() if node not in quantized)
+    extra = {node: (_HIGH_PRECISION_FACTOR - 1) * amount for node, amount in quantized.items()}
+    return LayerCosts(extra, sum(quantized.values()) + _HIGH_PRECISION_FACTOR * fixed, "estimate")
+
+
+def estimated_work(model: ModelProto) -> dict[str, float]:
+    """Return what each convolution and Add would cost in INT8, by node name, in multiply-additions.
+
+    By the roofline: arithmetic, or the traffic of inputs, weights and output at one byte each, whichever takes longer.
+    """
+    types, arithmetic = infer_tensor_types(model), multiply_adds(model)
+    work = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Add"):
+            shapes = [types.get(name, (0, None))[1] or () for name in (*node.input, *node.output)]
+            traffic = sum(math.prod(size or 1 for size in shape) for shape in shapes if shape)
+            work[node_label(node)] = _RIDGE * traffic
+    return {node: max(amount, float(arithmetic[node])) for node, amount in work.items()}
 
 
 def _judged(
@@ -252,31 +281,31 @@ def _judged(
     )
 
 
-def explain(plan: MixedPlan, report: SensitivityReport, costs: LayerCosts) -> tuple[str, ...]:
+def explain(plan: MixedPlan, report: SensitivityReport) -> tuple[str, ...]:
     """Say in words where the damage comes from, what was chosen and what it costs."""
-    everything = plan.curve[0]
+    everything, kept = plan.curve[0], plan.chosen.kept
     culprits = _culprits(report, 0.8)
     lines = [
         f"INT8 in all {len(report.layers)} layers changes mAP50-95 by {-everything.loss:+.4f} "
-        f"(from {plan.reference_map:.4f} to {everything.map50_95:.4f}) and the output by {report.error.total:.3f}.",
+        f"(from {plan.reference_map:.4f} to {everything.map50_95:.4f}); the output error is {report.error.total:.3f}.",
         f"{_count(len(culprits), 'layer')} of {len(report.layers)} cause "
-        f"{sum(layer.share for layer in culprits):.0%} of the damage.",
-        *(f"{layer.node}: {layer.share:.0%} of it, because {_reason(layer)}" for layer in culprits[:3]),
+        f"{100 * sum(layer.share for layer in culprits):.0f} % of the damage.",
+        *(f"{layer.node}: {100 * layer.share:.0f} % of it{_reason(layer)}" for layer in culprits[:3]),
     ]
-    kept, unit = plan.chosen.kept, "of the time" if costs.unit == "ms" else "of the arithmetic, by estimate"
-    price = plan.chosen.relative_time - 1.0
     if not plan.within_budget:
         lines.append(
             f"No choice of layers keeps the loss within {plan.budget:g}: at best {plan.chosen.loss:.4f} is left with "
-            f"{_count(len(kept), 'layer')} kept. What is left is not these layers' doing: check the calibration "
-            "images, the base precision, and on how many images mAP was judged."
+            f"{_count(len(kept), 'layer')} kept. That is not these layers' doing: check the calibration images, the "
+            "base precision, and on how many images mAP was judged."
         )
     elif not kept:
         lines.append(f"That is within the budget of {plan.budget:g}: every layer may stay in INT8.")
     else:
+        source = "by measured layer times" if plan.unit == "ms" else "by estimate"
         lines.append(
-            f"{_count(len(kept), 'layer')} {'is' if len(kept) == 1 else 'are'} kept in high precision. The loss is "
-            f"then {plan.chosen.loss:.4f}, within the budget of {plan.budget:g}; it costs {price:.1%} more {unit}."
+            f"In high precision: {_count(len(kept), 'layer')} with {100 * (1 - plan.chosen.damage_left):.0f} % of the "
+            f"damage. The loss is then {plan.chosen.loss:.4f}, within the budget of {plan.budget:g}, "
+            f"for {100 * (plan.chosen.relative_time - 1):.1f} % more time, {source}."
         )
     return tuple(lines)
 
@@ -300,13 +329,13 @@ def _reason(layer: LayerDamage) -> str:
     levels = 127 * layer.input_bulk / layer.clip if layer.clip > 0 else 127.0
     if levels < 64:
         text = (
-            f"its inputs reach {layer.input_amax:.3g} while 99 % of the values are below {layer.input_bulk:.3g}: they "
-            f"share {max(round(levels), 1)} of 127 steps"
+            f", because its inputs reach {layer.input_amax:.3g} while 99 % of the values are below "
+            f"{layer.input_bulk:.3g}: they share {max(round(levels), 1)} of 127 steps"
         )
     else:
         text = (
-            f"its output matters more, not because of its inputs: they reach {layer.input_amax:.3g} and use the 127 "
-            "steps well"
+            f", though its inputs, up to {layer.input_amax:.3g}, make good use of the 127 steps: what it computes "
+            "matters more to the output"
         )
     if layer.clip < 0.9 * layer.input_amax:
         text += f"; what lies above {layer.clip:.3g} is clipped"

@@ -16,13 +16,17 @@ from yolotrt_lab.precision.sensitivity import LayerDamage, SensitivityReport
 from yolotrt_lab.profiling.layers import block_of_node
 from yolotrt_lab.report.plots.labels import place_labels
 from yolotrt_lab.report.plots.style import GREY, INK, escaped, finish_axes, new_figure, readable, series_colors
+from yolotrt_lab.types import Array
 
 __all__ = ["layer_damage", "mixed_precision_curve"]
 
 _BUDGET = "#D55E00"
 _CHOSEN = "#009E73"
 _OTHER = "#0072B2"
-_LABELLED = 4
+_LABELLED = 12
+_LABEL_WIDTH = 0.14
+"""Of the axis, which a neighbour's label must leave free."""
+
 _WORTH_A_LABEL = 0.03
 
 
@@ -33,7 +37,7 @@ def layer_damage(report: SensitivityReport, *, kept: Collection[str] = ()) -> Fi
         report: From `precision.sensitivity.rank_layers`.
         kept: Layers that stay in high precision; hatched.
     """
-    layers = report.layers
+    layers = sorted(report.layers, key=lambda layer: (_block_number(layer), layer.depth))
     blocks = [_block(layer) for layer in layers]
     colors = series_colors(list(dict.fromkeys(blocks)))
     figure = new_figure(height=4.9)
@@ -78,6 +82,12 @@ def _block(layer: LayerDamage) -> str:
     return block.strip("/") if block != layer.node else layer.node.strip("/").split("/")[0]
 
 
+def _block_number(layer: LayerDamage) -> int:
+    """Return a block's number, so that the head comes last; exporters write parts of it early. 0 without a number."""
+    number = _block(layer).rsplit(".", 1)[-1]
+    return int(number) if number.isdecimal() else 0
+
+
 def _concentration(report: SensitivityReport) -> str:
     total, count = 0.0, 0
     for layer in report.ranked:
@@ -88,18 +98,18 @@ def _concentration(report: SensitivityReport) -> str:
     return f"{count} of {len(report.layers)} {noun} {total:.0%} of the damage"
 
 
-def _label_worst(axes: Axes, layers: Sequence[LayerDamage], shares: np.ndarray) -> None:
+def _label_worst(axes: Axes, layers: Sequence[LayerDamage], shares: Array) -> None:
     """Name the tallest bars, each above itself; a neighbour that would collide goes unnamed."""
     named: list[int] = []
-    for layer in sorted(layers, key=lambda each: -each.share)[:_LABELLED]:
-        near = any(abs(layer.depth - other) < len(layers) * 0.16 for other in named)
-        if layer.share < _WORTH_A_LABEL or near:
+    for place in np.argsort(-shares, kind="stable")[:_LABELLED].tolist():
+        near = any(abs(place - other) < len(layers) * _LABEL_WIDTH for other in named)
+        if layers[place].share < _WORTH_A_LABEL or near:
             continue
-        named.append(layer.depth)
-        side = "left" if layer.depth < len(layers) / 8 else "right" if layer.depth > 7 * len(layers) / 8 else "center"
+        named.append(place)
+        side = "left" if place < len(layers) / 8 else "right" if place > 7 * len(layers) / 8 else "center"
         axes.annotate(
-            escaped(f"{_short(layer.node)}\n{layer.share:.0%}"),
-            (layer.depth, shares[layer.depth]),
+            escaped(f"{_short(layers[place].node)}\n{layers[place].share:.0%}"),
+            (place, shares[place]),
             xytext=(0, 4),
             textcoords="offset points",
             ha=side,
@@ -189,5 +199,5 @@ def _point_label(point: MixedPoint, *, chosen: bool) -> str:
 def _note_costs(figure: Figure, plan: MixedPlan, *, measured: bool) -> None:
     source = {True: "latency measured", False: "time from measured layer times"}[measured]
     if not measured and plan.unit != "ms":
-        source = "time estimated from multiply-additions, twice as long in high precision"
+        source = "time estimated from multiply-additions and bytes"
     figure.supxlabel(f"FP32: mAP50-95 {plan.reference_map:.3f}; {source}.", fontsize=10, color=GREY, x=0.01, ha="left")
