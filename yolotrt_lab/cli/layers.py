@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_NAME_WIDTH = 32
+_NAME_WIDTH = 20
 _DRAWN_GROUPS = 14
 """A block with more layers than this is drawn only when it is named."""
 
@@ -89,6 +89,8 @@ def layers(
             )
     if any(model.platform == "emulated" for model in measured):
         note("TensorRT is emulated on the CPU here: these are CPU timings, not GPU timings.")
+    if roof != "measured":
+        note("The roof was given: shares of it mean something only on that machine.")
     views = _views(measured, graphs, roof=roof, count=advice)
     figures = _figures(measured, views, block) if output is not None else {}
     files = _write(output, figures, measured, views) if output is not None else {}
@@ -175,16 +177,15 @@ def _shown(model: MeasuredLayers, view: LayerView | None, top: int) -> list[Tabl
     placed = sorted(view.placed, key=lambda layer: -layer.time_ms)[:top]
     columns = ("layer", "runs in", "ms", "share %", "GFLOP/s", "roof %", "bound")
     roof = view.roof
-    peaks = ", ".join(f"{name.upper()} {rate:.4g}" for name, rate in roof.peak_gflops.items())
-    limits = (
-        f"Roof: {peaks} GFLOP/s, {roof.bandwidth_gb_s:.3g} GB/s, {roof.launch_ms * 1000:.2g} µs a layer ({roof.source})"
-    )
+    peaks = ", ".join(f"{name.upper()} {rate:,.0f}" for name, rate in roof.peak_gflops.items())
+    rates = f"{peaks} GFLOP/s, {roof.bandwidth_gb_s:,.4g} GB/s, {roof.launch_ms * 1000:.2g} µs a layer"
+    limits = f"Roof: {rates} ({roof.source})"
     texts = [f"{place}. {item.text}" for place, item in enumerate(view.advice, start=1)]
     return [table(title, columns, [_row(layer) for layer in placed]), limits, "What to do:", *texts, ""]
 
 
 def _row(layer: PlacedLayer) -> tuple[object, ...]:
-    name = layer.name.removesuffix("/conv/Conv").removesuffix("/Conv")
+    name = layer.name.removesuffix("/conv/Conv").removesuffix("/Conv").removeprefix("/")
     return (
         name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}",
         layer.precision.upper(),

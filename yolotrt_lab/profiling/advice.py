@@ -116,7 +116,7 @@ def _roof_facts(layer: PlacedLayer, cost: LayerCost, roof: MachineRoof) -> str:
     if layer.bound == "memory":
         reached = f"{layer.gb_s:.3g} of {roof.bandwidth_gb_s:.3g} GB/s"
     else:
-        reached = f"{layer.gflops:.4g} of {roof.peak(layer.precision):.4g} GFLOP/s"
+        reached = f"{layer.gflops:.3g} of {roof.peak(layer.precision):,.0f} GFLOP/s"
     named = "bound by its launch" if layer.bound == "launch" else f"{layer.bound} bound"
     return (
         f"In {layer.precision.upper() or 'an unknown precision'} it does {work} ({side}): {named}, at {reached}, "

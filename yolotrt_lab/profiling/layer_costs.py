@@ -161,6 +161,10 @@ class GraphCosts:
         """Return whether a node works on activations; a compiler computes the others once."""
         return any(name not in self._folded for name in node.output)
 
+    def is_constant(self, tensor: str) -> bool:
+        """Return whether a tensor does not depend on the input."""
+        return tensor in self._folded
+
     def label(self, node: NodeProto) -> str:
         """Return the name under which a node is known here."""
         return node_label(node)

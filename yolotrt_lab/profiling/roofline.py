@@ -159,11 +159,35 @@ def place_layers(layers: Sequence[LayerTime], costs: GraphCosts, roof: MachineRo
         roof: The machine's limits.
     """
     total = sum(layer.time_ms for layer in layers) or 1.0
-    return tuple(_placed(layer, costs, roof, total) for layer in layers)
+    members = [graph_nodes(layer.origins, costs.nodes) for layer in layers]
+    owned = {name for nodes in members for name in nodes}
+    return tuple(
+        _placed(layer, _with_unnamed(nodes, costs, owned), costs, roof, total)
+        for layer, nodes in zip(layers, members, strict=True)
+    )
 
 
-def _placed(layer: LayerTime, costs: GraphCosts, roof: MachineRoof, total: float) -> PlacedLayer:
-    nodes = graph_nodes(layer.origins, costs.nodes)
+def _with_unnamed(nodes: tuple[str, ...], costs: GraphCosts, owned: set[str]) -> tuple[str, ...]:
+    """Add nodes that no layer claims but that lie wholly inside this one, such as the Sigmoid of a fused SiLU."""
+    found = dict.fromkeys(nodes)
+    size = -1
+    while size != len(found):
+        size = len(found)
+        made = {tensor for name in found for tensor in costs.nodes[name].output}
+        readers = [costs.label(reader) for tensor in made for reader, _ in costs.index.consumers(tensor)]
+        for name in readers:
+            node = costs.nodes[name]
+            following = [costs.label(user) for tensor in node.output for user, _ in costs.index.consumers(tensor)]
+            if name in owned or not following or not all(user in found for user in following):
+                continue
+            if all(source in made or costs.is_constant(source) for source in node.input if source):
+                found[name] = None
+    return tuple(found)
+
+
+def _placed(
+    layer: LayerTime, nodes: tuple[str, ...], costs: GraphCosts, roof: MachineRoof, total: float
+) -> PlacedLayer:
     precision = layer_precision(layer.precision)
     cost = costs.group(nodes, precision=precision) if nodes else None
     compute_ms = roof.compute_ms(cost, precision) if cost else 0.0
@@ -178,7 +202,8 @@ def _placed(layer: LayerTime, costs: GraphCosts, roof: MachineRoof, total: float
         bound = "launch"
     else:
         bound = "compute" if compute_ms > memory_ms else "memory"
-    name = main_node(layer.origins) if working_nodes(layer.origins) else layer.name
+    known = working_nodes(nodes) or working_nodes(layer.origins)
+    name = main_node(known) if known else layer.name
     share = layer.time_ms / total
     return PlacedLayer(name, layer, nodes, precision, share, cost, compute_ms, memory_ms, bound)
 

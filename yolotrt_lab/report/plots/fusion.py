@@ -212,7 +212,7 @@ def _tint(color: str, share: float = 0.16) -> tuple[float, float, float]:
 def _draw_group(axes: Axes, group: FusedGroup, box: _Box, *, prefix: str) -> None:
     color = _color(group)
     _round_box(axes, box, face=_tint(color), edge=color, width=1.6, dashed=not group.precision)
-    name = group.name.removeprefix(prefix).strip("/") or group.name
+    name = _name(group, prefix)
     letters = int(box.w * 8.3)
     axes.text(box.x + _PAD, box.y + 0.17, short_name(name, length=letters), fontsize=9, color=INK, va="center")
     axes.text(box.x + _PAD, box.y + 0.39, group.caption, fontsize=9, color=readable(color), va="center")
@@ -222,6 +222,12 @@ def _draw_group(axes: Axes, group: FusedGroup, box: _Box, *, prefix: str) -> Non
         _draw_node(axes, label, x, box.y + _HEADER + row * (_NODE_H + 0.08), color)
     if group.reformat_ms:
         _draw_reformat(axes, group.reformat_ms, box.x + box.w - 0.3, box.y)
+
+
+def _name(group: FusedGroup, prefix: str) -> str:
+    """Return the part of a group's name that tells it from others in the picture."""
+    name = group.name.removeprefix(prefix).strip("/")
+    return name.removesuffix("/Conv").removesuffix("/conv") or group.name
 
 
 def _draw_node(axes: Axes, label: str, x: float, y: float, color: str) -> None:
@@ -249,7 +255,7 @@ def _draw_small(axes: Axes, group: FusedGroup, box: _Box, *, prefix: str) -> Non
     """Draw a group as a line of operators, for what stands beside a layer and for blocks with many branches."""
     color = _color(group)
     _round_box(axes, box, face=_tint(color, 0.10), edge=color, width=0.9, dashed=not group.precision)
-    name = group.name.removeprefix(prefix).strip("/").removesuffix("/Conv").removesuffix("/conv") or group.name
+    name = _name(group, prefix)
     letters = int(box.w * 9.3)
     size = 8.0 if box.w > 2 else 7.0
     lines = [(short_name(name, length=letters), INK), (_small_caption(group, box), readable(color))]

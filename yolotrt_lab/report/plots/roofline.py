@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,13 +63,13 @@ def layer_roofline(
         axes.scatter(
             _x(layer), layer.gflops, s=size, color=color, alpha=0.78, edgecolor="white", linewidth=0.8, zorder=3
         )
-    _name_slowest(axes, points[:labelled])
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
     highest = max([roof.peak(name) for name in precisions] + [layer.gflops for layer in points])
     lowest = min((layer.gflops for layer in points), default=highest / 100)
     axes.set_ylim(lowest / 8, highest * 2.2)
+    _name_slowest(axes, points[:labelled])
     finish_axes(axes, title=escaped(title), xlabel="Intensity (operations per byte)", ylabel="GFLOP/s", grid="both")
     handles = [
         Line2D([], [], color=color_for(name) or _UNKNOWN, marker="o", linewidth=2, label=_roof_text(roof, name))
@@ -90,7 +91,7 @@ def _x_range(points: Sequence[PlacedLayer], roof: MachineRoof, precisions: Seque
 
 
 def _roof_text(roof: MachineRoof, precision: str) -> str:
-    return f"{display_name(precision)}: {roof.peak(precision):.4g} GFLOP/s, ridge at {roof.ridge(precision):.3g}"
+    return f"{display_name(precision)}: {roof.peak(precision):,.0f} GFLOP/s, ridge at {roof.ridge(precision):.3g}"
 
 
 def _draw_roof(axes: Axes, roof: MachineRoof, precision: str, low: float, high: float) -> None:
@@ -102,13 +103,19 @@ def _draw_roof(axes: Axes, roof: MachineRoof, precision: str, low: float, high: 
 
 def _name_slowest(axes: Axes, slowest: Sequence[PlacedLayer]) -> None:
     """Number the slowest layers, beside their circles where several lie on one spot, and list their names."""
-    lines = []
+    lines, taken = [], [_points(axes, layer) for layer in slowest]
     for rank, layer in enumerate(slowest, start=1):
-        near = sum(_near(layer, other) for other in slowest[: rank - 1])
+        here = taken[rank - 1]
+        others = taken[: rank - 1] + taken[rank:]
+        offset = next(
+            (shift for shift in _OFFSETS if all(math.dist(_moved(here, shift), other) > 17 for other in others)), (0, 0)
+        )
+        taken.append(_moved(here, offset))
+        aside = offset != (0, 0)
         axes.annotate(
-            str(rank), (_x(layer), layer.gflops), xytext=(22 * (near > 0), -16 * near), textcoords="offset points",
-            fontsize=9, color=INK if near else "white", ha="center", va="center", zorder=4, weight="bold",
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7} if near else None,
+            str(rank), (_x(layer), layer.gflops), xytext=offset, textcoords="offset points", fontsize=9,
+            color=INK if aside else "white", ha="center", va="center", zorder=4, weight="bold",
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7} if aside else None,
         )  # fmt: skip
         lines.append(
             f"{rank}  {short_name(layer.name, length=38)}  {layer.time_ms:.3g} ms, {layer.roof_share:.0%} of its roof"
@@ -117,6 +124,19 @@ def _name_slowest(axes: Axes, slowest: Sequence[PlacedLayer]) -> None:
               va="bottom", multialignment="left", linespacing=1.4, zorder=5)  # fmt: skip
 
 
-def _near(layer: PlacedLayer, other: PlacedLayer) -> bool:
-    """Return whether two circles would overlap, in steps of the logarithmic axes."""
-    return abs(np.log(_x(layer) / _x(other))) < 0.25 and abs(np.log(layer.gflops / other.gflops)) < 0.4
+_OFFSETS = ((0, 0), (28, -12), (28, 14), (-28, 14), (-28, -12), (0, 30), (0, -30), (50, 0), (-50, 0), (48, -30))
+_AXES_POINTS = (560.0, 310.0)
+
+
+def _points(axes: Axes, layer: PlacedLayer) -> tuple[float, float]:
+    """Return a circle's place in points, as the finished figure will have it to within a few."""
+    place = []
+    for value, (low, high), size in zip(
+        (_x(layer), layer.gflops), (axes.get_xlim(), axes.get_ylim()), _AXES_POINTS, strict=True
+    ):
+        place.append(size * math.log(value / low) / math.log(high / low))
+    return place[0], place[1]
+
+
+def _moved(place: tuple[float, float], offset: tuple[int, int]) -> tuple[float, float]:
+    return place[0] + offset[0], place[1] + offset[1]
