@@ -52,7 +52,11 @@ class Placement:
 
 
 def plan_placement(
-    model: ModelProto, *, high_precision_nodes: Collection[str] = (), dead_tensors: Collection[str] = ()
+    model: ModelProto,
+    *,
+    high_precision_nodes: Collection[str] = (),
+    dead_tensors: Collection[str] = (),
+    weight_types: Collection[str] = ("float32",),
 ) -> Placement:
     """Decide what to quantize.
 
@@ -60,6 +64,7 @@ def plan_placement(
         model: An FP32 detector.
         high_precision_nodes: Names of further convolutions or Adds to leave alone.
         dead_tensors: Tensors without a usable range; what reads them is left alone.
+        weight_types: NumPy names of the types that weights may have.
 
     Raises:
         InputError: `high_precision_nodes` names no node.
@@ -75,7 +80,7 @@ def plan_placement(
     for node in model.graph.node:
         output = node.output[0]
         if node.op_type == "Conv":
-            reason, slots = _conv_reason(node, index), [0]
+            reason, slots = _conv_reason(node, index, weight_types), [0]
         elif node.op_type == "Add" and output not in head.decode:
             reason, slots = _residual_slots(node, index, shapes)
             if reason is None and not slots:
@@ -105,12 +110,12 @@ def plan_placement(
     )
 
 
-def _conv_reason(node: NodeProto, index: GraphIndex) -> str | None:
+def _conv_reason(node: NodeProto, index: GraphIndex, weight_types: Collection[str]) -> str | None:
     weights = index.constant(node.input[1])
     if weights is None:
         return "its weights are computed, not constant"
-    if weights.dtype != "float32":
-        return f"its weights are {weights.dtype}, not float32"
+    if weights.dtype.name not in weight_types:
+        return f"its weights are {weights.dtype}, not {' or '.join(weight_types)}"
     return None
 
 

@@ -27,7 +27,15 @@ from yolotrt_lab.precision.structure import find_head
 from yolotrt_lab.precision.table import CalibrationTable
 from yolotrt_lab.types import Array, Precision
 
-__all__ = ["QdqReport", "RuleViolation", "check_qdq_rules", "quantize_onnx", "weight_scales"]
+__all__ = [
+    "QdqReport",
+    "RuleViolation",
+    "add_pair",
+    "check_qdq_rules",
+    "quantize_onnx",
+    "raised_opset",
+    "weight_scales",
+]
 
 QMAX = 127
 PER_CHANNEL_OPSET = 13
@@ -93,7 +101,7 @@ def quantize_onnx(
     model = load_onnx_checked(onnx_in)
     _check_quantizable(model, onnx_in)
     if base is Precision.FP16:
-        model = _raised_opset(model, FP16_SCALE_OPSET)
+        model = raised_opset(model, FP16_SCALE_OPSET)
     placement = _placement(model, table, high_precision_nodes)
     labels = {node.output[0]: node_label(node) for node in model.graph.node}
     amax = _shared_amax(placement, table)
@@ -135,7 +143,12 @@ def _check_quantizable(model: ModelProto, path: Path) -> None:
         )
 
 
-def _raised_opset(model: ModelProto, version: int) -> ModelProto:
+def raised_opset(model: ModelProto, version: int) -> ModelProto:
+    """Return the model in at least this operator set.
+
+    Raises:
+        LabError: ONNX's converter does not manage.
+    """
     if opset_version(model) >= version:
         return model
     try:
@@ -203,7 +216,7 @@ def _insert_pairs(model: ModelProto, placement: Placement, amax: Mapping[str, fl
     added: list[NodeProto] = []
     for tensor, places in placement.reads.items():
         scale = _storable(np.asarray(amax[tensor] / QMAX, np.float32), fp16=fp16)
-        dequantized = _add_pair(graph, added, tensor, scale)
+        dequantized = add_pair(graph, added, tensor, scale)
         for output, slot in places:
             nodes[output].input[slot] = dequantized
     weight_pairs: dict[str, str] = {}
@@ -213,13 +226,21 @@ def _insert_pairs(model: ModelProto, placement: Placement, amax: Mapping[str, fl
             weights = index.constant(name)
             if weights is None:
                 raise LabError(f"The weights of {node_label(nodes[output])} vanished.")
-            weight_pairs[name] = _add_pair(graph, added, name, weight_scales(weights, fp16=fp16))
+            weight_pairs[name] = add_pair(graph, added, name, weight_scales(weights, fp16=fp16))
         nodes[output].input[1] = weight_pairs[name]
     replace_nodes(graph, [*graph.node, *added])
 
 
-def _add_pair(graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale: Array) -> str:
-    """Add a pair behind a tensor and return the name of the dequantized copy."""
+def add_pair(graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale: Array, *, axis: int = 0) -> str:
+    """Add a pair behind a tensor and return the name of the dequantized copy.
+
+    Args:
+        graph: Gets the scale and the zero point.
+        added: Gets the two nodes.
+        tensor: What is quantized.
+        scale: () for one step, (channels,) for one per slice along `axis`; of the tensor's type.
+        axis: The axis of the channels.
+    """
     parameters = [f"{tensor}_scale", f"{tensor}_zero_point"]
     graph.initializer.append(numpy_helper.from_array(scale, parameters[0]))
     graph.initializer.append(
@@ -232,6 +253,6 @@ def _add_pair(graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale
     )
     if scale.ndim:
         for node in pair:
-            node.attribute.append(helper.make_attribute("axis", 0))
+            node.attribute.append(helper.make_attribute("axis", axis))
     added.extend(pair)
     return dequantized

@@ -101,6 +101,27 @@ class QdqGraph:
         maker = self.index.producer(name)
         return maker if maker is not None and maker.op_type == DEQUANTIZE else None
 
+    def carried(self, name: str) -> NodeProto | None:
+        """Return the DequantizeLinear whose values a tensor holds, moved about at most."""
+        for _ in range(len(self.nodes)):
+            maker = self.index.producer(name)
+            if maker is None or maker.op_type not in MOVERS:
+                break
+            name = maker.input[0]
+        return self.dequantized(name)
+
+    def readers_past_movers(self, name: str) -> list[NodeProto]:
+        """Return the nodes that read a tensor, with those of what moves or joins it in their place."""
+        found, waiting, seen = [], [name], set()
+        while waiting:
+            for reader, _ in self.index.consumers(waiting.pop()):
+                if reader.op_type not in (*MOVERS, "Concat"):
+                    found.append(reader)
+                elif reader.output[0] not in seen:
+                    seen.add(reader.output[0])
+                    waiting.extend(reader.output)
+        return found
+
     def quantizer(self, dequantize: NodeProto) -> NodeProto | None:
         """Return the QuantizeLinear in front of a DequantizeLinear, if there is one."""
         maker = self.index.producer(dequantize.input[0])

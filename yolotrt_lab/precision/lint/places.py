@@ -93,10 +93,10 @@ def residual_adds(graph: QdqGraph) -> Iterator[Finding]:
 def concat_scales(graph: QdqGraph) -> Iterator[Finding]:
     """A Concat whose inputs come in different steps."""
     for node in graph.of_type("Concat"):
-        pairs = [graph.dequantized(name) for name in node.input]
+        pairs = [graph.carried(name) for name in node.input]
         found = [pair for pair in pairs if pair is not None]
-        if not found:
-            continue
+        if not found or node.output[0] in graph.head.decode:
+            continue  # in the decode another rule speaks
         label = node_label(node)
         scales = [graph.scale(pair) for pair in found]
         if len(found) < len(pairs):
@@ -113,7 +113,7 @@ def movers(graph: QdqGraph) -> Iterator[Finding]:
         pair = graph.dequantized(node.input[0]) if node.input else None
         if pair is None or graph.index.is_constant(pair.input[0]):
             continue
-        readers = [reader for name in node.output for reader, _ in graph.index.consumers(name)]
+        readers = [reader for name in node.output for reader in graph.readers_past_movers(name)]
         kept = [r.op_type == QUANTIZE and same_values(graph.scale(r), graph.scale(pair)) for r in readers]
         if not readers or not all(kept):
             message = f"{node.op_type} reads a pair, and what it makes is not quantized with the same scale"

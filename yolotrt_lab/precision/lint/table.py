@@ -1,6 +1,6 @@
 """The rules, in one table: what is refused first, then what is slow, then what is inaccurate.
 
-TensorRT's words are those of its open-source ONNX parser (onnx-tensorrt, `QuantDequantLinearHelper`, for TensorRT 10 and
+TensorRT's words are those of its open-source ONNX parser (onnx-tensorrt, `QuantDequantLinearHelper`, TensorRT 10 and
 11), of NVIDIA's documentation, or of public reports, as the source of each rule says. Where none are known, none are
 made up.
 """
@@ -70,7 +70,8 @@ RULES: tuple[Rule, ...] = (
         "The step is worked out anew for every image. TensorRT folds INT8 scales into its kernels when it builds.",
         f"Calibrate: a scale is a constant. {_AGAIN}",
         _OPERATOR, parameters.runtime_parameter,
-        answer="The scale tensor must be a build-time constant.", lesson="constant scale",
+        answer="The scale tensor must be a build-time constant.",
+        repair="the pair removed, what reads it back in high precision", lesson="constant scale",
     ),
     Rule(
         "scale", "scale that is not positive", _REFUSED,
@@ -100,7 +101,7 @@ RULES: tuple[Rule, ...] = (
         "both-inputs", "only one input quantized", _SLOW,
         "A convolution multiplies integers only if its input and its weights are both INT8.",
         "Quantize both, or neither.", _EXPLICIT, places.one_input,
-        repair="the weights quantized, or the lone pair removed", lesson="both or none",
+        repair="the input quantized where its range is known, or the lone pair removed", lesson="both or none",
     ),
     Rule(
         "before-activation", "pair before an activation", _SLOW,
