@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto
 
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.export.graph import GraphIndex, node_label
+from yolotrt_lab.types import Array
 
 __all__ = ["HeadStructure", "find_head", "is_dfl_conv", "match_nodes"]
 
@@ -34,11 +35,33 @@ class HeadStructure:
 
 
 def is_dfl_conv(node: NodeProto, index: GraphIndex) -> bool:
-    """Return whether a convolution is DFL's expectation: one output channel with the fixed weights 0, 1, 2, …."""
+    """Return whether a convolution is DFL's expectation: one output channel with the fixed weights 0, 1, 2, ….
+
+    Weights behind a quantize/dequantize pair, or stored as integers, are looked at as well, rounding allowed for.
+    """
     if node.op_type != "Conv" or len(node.input) > 2:
         return False
-    weights = index.constant(node.input[1])
-    return weights is not None and weights.shape[0] == 1 and np.array_equal(weights.ravel(), np.arange(weights.size))
+    weights = _weights(node.input[1], index)
+    if weights is None or weights.shape[0] != 1:
+        return False
+    half_step = weights.size / 250  # of INT8; it is (n - 1) / 254
+    return bool(np.allclose(weights.ravel(), np.arange(weights.size), rtol=0.0, atol=half_step))
+
+
+def _weights(name: str, index: GraphIndex) -> Array | None:
+    """Return constant weights, dequantized where they are quantized."""
+    maker = index.producer(name)
+    if maker is None or maker.op_type != "DequantizeLinear":
+        return index.constant(name)
+    quantize = index.producer(maker.input[0])
+    if quantize is not None and quantize.op_type == "QuantizeLinear":
+        return index.constant(quantize.input[0])
+    stored, scale = (index.constant(part) for part in maker.input[:2])
+    zero_point = index.constant(maker.input[2]) if len(maker.input) > 2 and maker.input[2] else np.zeros(1)
+    if stored is None or scale is None or zero_point is None or scale.size > 1:
+        return None
+    result: Array = (stored.astype(np.float32) - zero_point.astype(np.float32).ravel()[0]) * scale.astype(np.float32)
+    return result
 
 
 def find_head(model: ModelProto) -> HeadStructure:
