@@ -81,12 +81,13 @@ def main() -> int:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bccd-checkpoint", type=Path, help="a .pt trained on BCCD; without it BCCD is left out")
-    parser.add_argument("--parts", type=Path, help="data.yaml of `parts` (default: 400 images drawn for this run)")
+    parser.add_argument("--parts", type=Path, help="data.yaml of `parts` (default: drawn for this run)")
     parser.add_argument("--subsets", type=int, default=3, help="calibration subsets (default 3)")
     parser.add_argument("--calibration-images", type=int, default=64, help="images in each (default 64)")
     parser.add_argument("--rank-images", type=int, default=8, help="images to rank layers on (default 8)")
-    parser.add_argument("--error-images", type=int, default=16, help="test images for the output error (default 16)")
+    parser.add_argument("--error-images", type=int, default=8, help="test images for the output error (default 8)")
     parser.add_argument("--limit", type=int, help="test images for mAP (default: all)")
+    parser.add_argument("--minutes", type=float, default=12, help="start no further subset that would take longer (12)")
     parser.add_argument("--output", type=Path, help="folder for quantization_refinements.json and .md")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -97,10 +98,12 @@ def _run(options: argparse.Namespace) -> None:
     cases = {}
     with tempfile.TemporaryDirectory() as folder:
         for case in _cases(options, Path(folder)):
-            cases[case.name] = _Trial(case, options, Path(folder)).run()
+            ahead = 1 if case.name == "BCCD" else 0  # this case leaves the other half of the time to the next
+            deadline = start + 60 * options.minutes / (1 + ahead)
+            cases[case.name] = _Trial(case, options, Path(folder)).run(deadline=deadline)
     payload = {
         "machine": machine_description(),
-        "subsets": options.subsets,
+        "subsets": {name: len(scores["INT8"]) for name, scores in cases.items()},
         "calibration_images": options.calibration_images,
         "seconds": round(time.perf_counter() - start),
         "cases": cases,
@@ -119,7 +122,7 @@ def _cases(options: argparse.Namespace, folder: Path) -> Iterator[Case]:
 
 def _drawn_parts(folder: Path) -> Dataset:
     with progress_bar("Drawing parts") as on_progress:
-        counts = {"train": 300, "val": 1, "test": 100}
+        counts = {"train": 160, "val": 1, "test": 100}
         return prepare_dataset("parts", root=folder / "datasets", counts=counts, workers=2, on_progress=on_progress)
 
 
@@ -136,13 +139,14 @@ class _Trial:
         self._probe = OutputProbe(onnx.load(case.model), list(ImageBatches(probes, input_hw=INPUT_HW)))
         self._ranking: SensitivityReport | None = None
 
-    def run(self) -> dict[str, list[dict[str, float]]]:
-        """Return the scores of every variant, by name, one for each calibration subset."""
+    def run(self, *, deadline: float) -> dict[str, list[dict[str, float]]]:
+        """Return the scores of every variant, by name, one for each calibration subset there was time for."""
         scores = {FP32: [{"error": 0.0, "map50_95": self._map(self._case.model)}]}
         makers = self._makers()
         done, total = 0, self._options.subsets * len(makers)
         with progress_bar(f"{self._case.name}: refining") as on_progress:
             for subset in range(self._options.subsets):
+                begin = time.perf_counter()
                 images = self._images(seed=subset)
                 ranges = calibrate(self._case.model, images)
                 for name, make in makers.items():
@@ -151,6 +155,9 @@ class _Trial:
                     scores.setdefault(name, []).append(score)
                     done += 1
                     on_progress(done, total)
+                now = time.perf_counter()
+                if now + (now - begin) > deadline:
+                    break
         return scores
 
     def _makers(self) -> dict[str, Callable[[CalibrationTable, list[FloatArray]], Path]]:
@@ -180,7 +187,7 @@ class _Trial:
 
     def _correct(self, path: Path, images: list[FloatArray]) -> Path:
         out = self._folder / "corrected.onnx"
-        return correct_biases(path, out, reference=self._case.model, batches=images[: len(images) // 2], sweeps=2).path
+        return correct_biases(path, out, batches=images).path
 
     def _smoothed(self, ranges: CalibrationTable, images: list[FloatArray]) -> Path:
         """Smooth first: the ranges are those of the smoothed model."""
@@ -231,14 +238,18 @@ def _report(payload: dict[str, Any], options: argparse.Namespace) -> None:
     emit(
         payload,
         as_json=options.json,
-        human=[table(f"{name}: median (min to max) over calibration subsets", columns, rows)
+        human=[table(f"{name}: median (min to max) over {payload['subsets'][name]} calibration subsets", columns, rows)
                for name, rows in cases.items()],
     )  # fmt: skip
     if options.output is not None:
-        lines = [f"{payload['subsets']} calibration subsets of {payload['calibration_images']} images; "
+        lines = [f"Subsets of {payload['calibration_images']} calibration images; "
                  f"{payload['seconds']} s on {payload['machine']['processor']}."]  # fmt: skip
         for name, rows in cases.items():
-            lines += ["", f"| {name} | " + " | ".join(columns[1:]) + " |", "|---|---|---|---|"]
+            lines += [
+                "",
+                f"| {name}, {payload['subsets'][name]} subsets | " + " | ".join(columns[1:]) + " |",
+                "|---|---|---|---|",
+            ]
             lines += ["| " + " | ".join(row) + " |" for row in rows]
         write_text(options.output / "quantization_refinements.md", "\n".join(lines) + "\n")
         write_json(options.output / "quantization_refinements.json", payload)

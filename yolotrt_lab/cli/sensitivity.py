@@ -43,7 +43,7 @@ def sensitivity(
     cache: Annotated[Path | None, typer.Option(help="An earlier calibration cache, instead of calibrating.")] = None,
     method: Annotated[str, typer.Option(help="`mse`, `minmax`, `percentile` or `entropy`.")] = "mse",
     count: Annotated[int, typer.Option(min=1, help="How many calibration images.")] = 128,
-    rank_images: Annotated[int, typer.Option(min=1, help="How many images to rank the layers on.")] = 16,
+    rank_images: Annotated[int, typer.Option(min=1, help="How many images to rank the layers on.")] = 8,
     judge_images: Annotated[int, typer.Option(min=1, help="How many images to measure mAP on.")] = 100,
     seed: Annotated[int, typer.Option(help="Decides which images.")] = 0,
     base: Annotated[str, typer.Option(help="Precision of what is not INT8: `fp16` or `fp32`.")] = "fp16",

@@ -66,7 +66,7 @@ class OutputProbe:
     def __init__(self, model: ModelProto, images: Sequence[FloatArray], *, threads: int | None = None) -> None:
         if not images:
             raise InputError(
-                "There are no images to measure on.", expected="at least one, better 16", got="0", fix="Check --data."
+                "There are no images to measure on.", expected="at least one, better 8", got="0", fix="Check --data."
             )
         self._images = tuple(images)
         self._threads = threads

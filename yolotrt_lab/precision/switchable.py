@@ -66,7 +66,7 @@ class SwitchableGraph:
     """Variants of a Q/DQ graph in which only some layers are quantized.
 
     Args:
-        model: A graph as `quantize_onnx` writes it with an FP32 base: weights stored in float, pairs behind them.
+        model: A graph as `quantize_onnx` writes it: weights stored in float, pairs behind them.
 
     Raises:
         InputError: The graph has no quantized layer.
@@ -177,7 +177,9 @@ def _reads(node: NodeProto, index: GraphIndex) -> list[_Read]:
         source, scale = quantize.input[0], index.constant(quantize.input[1])
         values = index.constant(source)
         axis = next((attribute.i for attribute in quantize.attribute if attribute.name == "axis"), 1)
-        rounded = None if values is None or scale is None else fake_quantized(values, scale, axis=axis)
+        rounded = (
+            None if values is None or scale is None else fake_quantized(values, scale, axis=axis).astype(values.dtype)
+        )
         clip = 0.0 if scale is None else _QMAX * float(scale.max())
         found.append(_Read(slot, source, name, rounded, clip))
     return found

@@ -24,8 +24,8 @@ _BUDGET = "#D55E00"
 _CHOSEN = "#009E73"
 _OTHER = "#0072B2"
 _LABELLED = 12
-_LABEL_WIDTH = 0.14
-"""Of the axis, which a neighbour's label must leave free."""
+_CHARACTER = 0.0115
+"""Width of one in a label, as a share of the axis."""
 
 _WORTH_A_LABEL = 0.03
 
@@ -99,20 +99,32 @@ def _concentration(report: SensitivityReport) -> str:
 
 
 def _label_worst(axes: Axes, layers: Sequence[LayerDamage], shares: Array) -> None:
-    """Name the tallest bars, each above itself; a neighbour that would collide goes unnamed."""
-    named: list[int] = []
+    """Name the tallest bars above themselves, centred or to one side; one that finds no room goes unnamed."""
+    taken: list[tuple[float, float]] = []
     for place in np.argsort(-shares, kind="stable")[:_LABELLED].tolist():
-        near = any(abs(place - other) < len(layers) * _LABEL_WIDTH for other in named)
-        if layers[place].share < _WORTH_A_LABEL or near:
+        if layers[place].share < _WORTH_A_LABEL:
             continue
-        named.append(place)
-        side = "left" if place < len(layers) / 8 else "right" if place > 7 * len(layers) / 8 else "center"
+        text = _short(layers[place].node)
+        width = len(text) * _CHARACTER * len(layers)
+        spans = {
+            "center": (place - width / 2, place + width / 2),
+            "left": (place - 0.5, place - 0.5 + width),
+            "right": (place + 0.5 - width, place + 0.5),
+        }
+        free = [
+            side
+            for side, (start, end) in spans.items()
+            if start > -1 and end < len(layers) and all(end <= first or start >= last for first, last in taken)
+        ]
+        if not free:
+            continue
+        taken.append(spans[free[0]])
         axes.annotate(
-            escaped(f"{_short(layers[place].node)}\n{layers[place].share:.0%}"),
-            (place, shares[place]),
+            escaped(f"{text}\n{layers[place].share:.0%}"),
+            ({"center": place, "left": place - 0.5, "right": place + 0.5}[free[0]], shares[place]),
             xytext=(0, 4),
             textcoords="offset points",
-            ha=side,
+            ha=free[0],
             va="bottom",
             fontsize=10,
             color=INK,
