@@ -39,9 +39,9 @@ class Advice:
         layer: The ONNX node the layer is known by, or what the layers have in common.
         time_ms: What it took.
         share: Part of the engine's time, 0 to 1.
-        saved_ms: What the first step would save, by the arithmetic in the text; 0 where nothing is to be gained.
+        saved_ms: The largest saving among the steps, by the arithmetic in their text; 0 where none can be told.
         facts: What was measured, one sentence.
-        steps: What to do, the most promising first.
+        steps: What to do, at most three: precision, then fusion and kernel, then the size of the input.
     """
 
     kind: AdviceKind
@@ -252,8 +252,8 @@ def _about_reformats(placed: Sequence[PlacedLayer]) -> Iterator[Advice]:
     largest = max(places, key=lambda place: placed[place].time_ms)
     layer = placed[largest]
     facts = (
-        f"{len(places)} layers that only change precision or memory layout take {total:.3g} ms, {share:.1%} of the "
-        f"engine; the longest is {layer.layer.name!r} with {layer.time_ms:.3g} ms."
+        f"Changes of precision or memory layout alone take {total:.3g} ms, {share:.1%} of the engine, in {len(places)} "
+        f"of its layers; the longest is {layer.layer.name!r} with {layer.time_ms:.3g} ms."
     )
     before = next((other for other in reversed(placed[:largest]) if other.bound != "reformat"), None)
     after = next((other for other in placed[largest + 1 :] if other.bound != "reformat"), None)

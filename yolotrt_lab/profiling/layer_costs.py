@@ -161,6 +161,11 @@ class GraphCosts:
         """Return whether a node works on activations; a compiler computes the others once."""
         return any(name not in self._folded for name in node.output)
 
+    def node_named(self, name: str) -> str:
+        """Return the node that makes a tensor of this name, for compilers that call nodes by their results."""
+        maker = None if name in self.nodes else self.index.producer(name)
+        return name if maker is None else node_label(maker)
+
     def is_constant(self, tensor: str) -> bool:
         """Return whether a tensor does not depend on the input."""
         return tensor in self._folded

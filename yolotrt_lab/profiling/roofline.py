@@ -159,7 +159,7 @@ def place_layers(layers: Sequence[LayerTime], costs: GraphCosts, roof: MachineRo
         roof: The machine's limits.
     """
     total = sum(layer.time_ms for layer in layers) or 1.0
-    members = [graph_nodes(layer.origins, costs.nodes) for layer in layers]
+    members = [graph_nodes([costs.node_named(name) for name in layer.origins], costs.nodes) for layer in layers]
     owned = {name for nodes in members for name in nodes}
     return tuple(
         _placed(layer, _with_unnamed(nodes, costs, owned), costs, roof, total)

@@ -65,6 +65,11 @@ def test_a_node_inside_a_layer_belongs_to_it_though_nobody_names_it(costs):
     assert set(place_layers(named, costs, ROOF)[0].nodes) == {"/conv/Conv", "/act/Mul"}
 
 
+def test_a_layer_called_by_its_result(costs):
+    (relu,) = place_layers([LayerTime("y", "", "f32", 0.1, ("y",))], costs, ROOF)
+    assert (relu.name, relu.nodes) == ("/Relu", ("/Relu",))
+
+
 @pytest.mark.parametrize(
     ("layer", "bound"),
     [

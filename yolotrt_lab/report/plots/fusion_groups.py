@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from yolotrt_lab.profiling.roofline import PlacedLayer
 
 __all__ = ["FusedGroup", "FusionGraph"]
 
-_REFORMAT_TARGET = " to "
+_REFORMAT = re.compile(r"^Reformatting CopyNode for Input Tensor \d+ to (.*)$")
 _ABSENT = "no layer of its own"
 
 
@@ -143,9 +144,9 @@ def _reformat_times(placed: Sequence[PlacedLayer]) -> dict[str, float]:
     """Return the time of reformats by the layer they stand before, which TensorRT names in theirs."""
     times: dict[str, float] = {}
     for layer in placed:
-        _, found, target = layer.layer.name.partition(_REFORMAT_TARGET)
-        if layer.bound == "reformat" and found and not layer.nodes:
-            times[target] = times.get(target, 0.0) + layer.time_ms
+        match = _REFORMAT.match(layer.layer.name)
+        if layer.bound == "reformat" and match:
+            times[match.group(1)] = times.get(match.group(1), 0.0) + layer.time_ms
     return times
 
 
