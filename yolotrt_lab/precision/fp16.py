@@ -13,13 +13,14 @@ The decode is a few elementwise operations on 8400 boxes, so keeping it in FP32 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnx import ModelProto
 
-from yolotrt_lab.export.loading import load_onnx_checked
+from yolotrt_lab.export.loading import detector_io, load_onnx_checked
 from yolotrt_lab.files import atomic_path
 from yolotrt_lab.precision.casting import ConstantLoss, cast_graph_to_fp16, check_result
 from yolotrt_lab.precision.fp16_check import Fp16Check, check_fp16
@@ -85,7 +86,8 @@ def convert_to_fp16(
         images: Preprocessed images, (n, 3, H, W) float32. With them the FP32 model is run first, the nodes whose
             values FP16 cannot hold stay in FP32 with those that read them, and the result is compared with FP32.
         margin: With images: how far below FP16's end a tensor must stay.
-        on_progress: Called with (batches done, 0) while the ranges are measured.
+        on_progress: Called with (batches done, batches in all; 0 when `images` does not tell) while the ranges are
+            measured.
 
     Raises:
         InputError: The model is broken, is not FP32, has control flow, or `keep_fp32` names no node; the images do not
@@ -99,7 +101,12 @@ def convert_to_fp16(
     compared: list[FloatArray] = []
     ranges = None
     if images is not None:
-        ranges = measure_ranges(original, _remembering(images, compared), margin=margin, on_progress=on_progress)
+        ranges = measure_ranges(
+            original,
+            _remembering(images, compared, original),
+            margin=margin,
+            on_progress=_with_total(on_progress, images),
+        )
         kept = {**_overflow_reasons(model, ranges), **kept}
     with atomic_path(onnx_out) as target:
         report = cast_graph_to_fp16(model, kept=kept, keep_io=keep_io)
@@ -124,12 +131,19 @@ def _copy(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _remembering(images: Iterable[FloatArray], first: list[FloatArray]) -> Iterator[FloatArray]:
-    """Hand images on, and put one image of the first few batches aside."""
+def _remembering(images: Iterable[FloatArray], first: list[FloatArray], model: ModelProto) -> Iterator[FloatArray]:
+    """Hand images on, and put the first few aside: one of each batch, unless the model wants a whole batch."""
+    spec, _ = detector_io(model, Path("model.onnx"))
     for batch in images:
         if len(first) < COMPARED_BATCHES:
-            first.append(batch[:1])
+            first.append(batch[:1] if spec.shape[0] is None else batch)
         yield batch
+
+
+def _with_total(on_progress: ProgressCallback | None, images: Iterable[FloatArray]) -> ProgressCallback | None:
+    """Return a callback that knows how many batches there are, where `images` tells."""
+    total = operator.length_hint(images)
+    return None if on_progress is None else lambda done, _: on_progress(done, max(total, done) if total else 0)
 
 
 def _overflow_reasons(model: ModelProto, ranges: RangeReport) -> dict[str, str]:

@@ -84,6 +84,18 @@ def test_with_images_the_plant_stays_in_fp32(planted, tmp_path, images):
     assert report.check.output_error < 1e-3
 
 
+def test_a_model_with_a_fixed_batch_and_its_progress(build, tmp_path, images):
+    onnx.save(build(batch=2), tmp_path / "two.onnx")
+    steps = []
+    report = convert_to_fp16(
+        tmp_path / "two.onnx", tmp_path / "half.onnx", images=[images[:2], images[2:4], images[4:6]],
+        on_progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    assert (report.ranges.image_count, report.check.image_count) == (6, 4)
+    assert report.check.passed
+
+
 def test_a_near_miss_is_kept_and_called_so(planted, images):
     largest = measure_ranges(planted, [images[:1]], threads=1).overflows[0].amax
     model = onnx.load(planted)
