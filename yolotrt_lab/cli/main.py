@@ -53,6 +53,7 @@ _COMMANDS = (
     "verify",
     "calibrate",
     "quantize",
+    "lint",
     "sensitivity",
     "build",
     "inspect",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from yolotrt_lab.emulation.tensorrt.onnx_ops import PLUGIN_OPS, STANDARD_DOMAINS, SUPPORTED_OPS
+from yolotrt_lab.emulation.tensorrt.quantized import computed_tensors, constant_tensors, refusals
 from yolotrt_lab.errors import EmulationError
 
 __all__ = ["Problem", "check_model", "data_type_name", "load_model", "tensor_shapes"]
@@ -89,9 +90,10 @@ def _load_external(model: Any, first: str, folder: Path | None) -> None:
 def check_model(model: Any) -> list[Problem]:
     """Return every reason why TensorRT's parser would refuse the model."""
     problems = [*_check_inputs(model.graph), *_check_initializers(model.graph), *_check_wiring(model.graph)]
-    constants = _constants(model.graph)
+    constants = constant_tensors(model.graph)
+    computed = computed_tensors(model.graph)
     for index, node in enumerate(model.graph.node):
-        problems += _check_node(index, node, constants)
+        problems += _check_node(index, node, constants, computed)
     return problems
 
 
@@ -153,7 +155,7 @@ def _has_cycle(graph: Any, known: set[str]) -> bool:
     return done < len(needs)
 
 
-def _check_node(index: int, node: Any, constants: dict[str, Any]) -> Iterator[Problem]:
+def _check_node(index: int, node: Any, constants: dict[str, Any], computed: set[str]) -> Iterator[Problem]:
     if node.op_type in PLUGIN_OPS and node.op_type not in SUPPORTED_OPS:
         raise EmulationError(
             f"The plugin {node.op_type} (node {node.name}) is not emulated; TensorRT ships it.",
@@ -166,52 +168,16 @@ def _check_node(index: int, node: Any, constants: dict[str, Any]) -> Iterator[Pr
         yield _node_problem(index, node, "INVALID_NODE", text, "checkFallbackPluginImporter", line=819)
         return
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        yield from _check_quantization(index, node, constants)
+        for code, text in refusals(node, constants, computed):
+            yield _node_problem(index, node, code, text, "QuantDequantLinearHelper", file="onnxOpImporters.cpp")
     if node.op_type == "MaxPool" and len([name for name in node.output if name]) > 1:
         text = '(node.output().size() == 1) && "TensorRT does not support the indices output in MaxPool!"'
         yield _node_problem(index, node, "UNSUPPORTED_NODE", text, "checkMaxPool")
     for attribute in node.attribute:
         if attribute.HasField("g"):
-            inner = _constants(attribute.g)
+            inner = constant_tensors(attribute.g)
             for inner_index, inner_node in enumerate(attribute.g.node):
-                yield from _check_node(inner_index, inner_node, {**constants, **inner})
-
-
-def _check_quantization(index: int, node: Any, constants: dict[str, Any]) -> Iterator[Problem]:
-    from onnx import TensorProto, numpy_helper
-
-    function = f"QuantDequantLinearHelper[{node.op_type}]"
-    zero_point = constants.get(node.input[2]) if len(node.input) > 2 else None
-    if zero_point is not None and np.any(numpy_helper.to_array(zero_point)):
-        text = (
-            'shiftIsAllZeros(zeroPoint) && "TensorRT only supports symmetric quantization. The zero point for the '
-            'QuantizeLinear/DequantizeLinear operator must be all zeros."'
-        )
-        yield _node_problem(index, node, "INVALID_NODE", text, function)
-    quantized = zero_point
-    if node.op_type == "DequantizeLinear" and node.input[0] in constants:
-        quantized = constants[node.input[0]]
-    data_type = TensorProto.UINT8 if quantized is None else quantized.data_type
-    if quantized is None and node.op_type == "DequantizeLinear":
-        return
-    if data_type not in _QUANTIZED_TYPES:
-        name = TensorProto.DataType.Name(data_type)
-        text = (
-            f"TensorRT only supports INT8, FP8, INT4 and FP4 quantization; {name} is not one of the only activation "
-            f"types allowed as input to this layer."
-        )
-        yield _node_problem(index, node, "UNSUPPORTED_NODE_DATATYPE", text, function)
-
-
-def _constants(graph: Any) -> dict[str, Any]:
-    """Return the constant tensors of a graph by name: initializers and Constant nodes."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    found[node.output[0]] = attribute.t
-    return found
+                yield from _check_node(inner_index, inner_node, {**constants, **inner}, computed)
 
 
 def _graph_problem(code: str, description: str, line: int, *, function: str = "parse") -> Problem:
@@ -225,7 +191,6 @@ def _node_problem(
 
 
 _FOUR_BIT = (21, 22, 23)  # UINT4, INT4, FLOAT4E2M1
-_QUANTIZED_TYPES = (3, 17, 22, 23)  # INT8, FLOAT8E4M3FN, INT4, FLOAT4E2M1
 
 _DATA_TYPES = {
     1: "FLOAT", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "HALF", 11: "FLOAT", 16: "BF16",

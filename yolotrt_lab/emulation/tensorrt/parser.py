@@ -9,6 +9,7 @@ from yolotrt_lab.emulation.tensorrt.graph import Problem, Unreadable, check_mode
 from yolotrt_lab.emulation.tensorrt.logging import Reporter
 from yolotrt_lab.emulation.tensorrt.objects import ApiObject, ContextManaged
 from yolotrt_lab.emulation.tensorrt.onnx_ops import PLUGIN_OPS, SUPPORTED_OPS
+from yolotrt_lab.emulation.tensorrt.quantized import read_as_int8
 
 __all__ = ["OnnxParser", "ParserError"]
 
@@ -154,6 +155,9 @@ class OnnxParser(ContextManaged):
         if problems:
             self._refuse(problems, model)
             return False
+        model, warnings = read_as_int8(model)
+        for warning in warnings:
+            self._reporter.warning(warning)
         self._network._fill(model)
         return True
 

@@ -96,7 +96,8 @@ def fix_qdq(onnx_in: Path, onnx_out: Path, *, inputs: Mapping[str, Array] | None
     All pairs are taken out and placed anew: at the inputs of the convolutions and residual Adds that were quantized
     before, with symmetric INT8 ranges that cover the old ones, weights per output channel, biases and the head in high
     precision. What was in high precision stays there. A model that breaks no rule is copied byte by byte, so repairing
-    twice changes nothing. No calibration is done: a layer whose range nothing says goes back to high precision.
+    twice changes nothing. No calibration is done: a layer whose range nothing says goes back to high precision, and
+    constants that were stored as integers keep their rounding.
 
     Args:
         onnx_in: Any model with Q/DQ nodes.

@@ -76,6 +76,19 @@ class QdqGraph:
         """Return a constant input of a node, None when it is missing or computed at run time."""
         return self.index.constant(node.input[slot]) if slot < len(node.input) and node.input[slot] else None
 
+    def depends_on_input(self, name: str) -> bool:
+        """Return whether a tensor is computed from the network's input, not only from constants."""
+        inputs = {value.name for value in self.model.graph.input} - set(self.index.initializers)
+        waiting, seen = [name], {name}
+        while waiting:
+            tensor = waiting.pop()
+            maker = self.index.producer(tensor)
+            if tensor in inputs:
+                return True
+            waiting.extend(source for source in (maker.input if maker is not None else ()) if source not in seen)
+            seen.update(waiting)
+        return False
+
     def integer_type(self, node: NodeProto) -> int | None:
         """Return the ONNX element type a Q or DQ node works with, None when nothing says it."""
         zero_point = node.input[2] if len(node.input) > 2 else ""

@@ -37,7 +37,7 @@ def runtime_parameter(graph: QdqGraph) -> Iterator[Finding]:
     for node in _all(graph):
         for slot, what in ((1, "scale"), (2, "zero point")):
             given = slot < len(node.input) and bool(node.input[slot])
-            if given and graph.parameter(node, slot) is None:
+            if given and graph.parameter(node, slot) is None and graph.depends_on_input(node.input[slot]):
                 yield Finding(node_label(node), f"the {what} is computed at run time; TensorRT wants a constant")
 
 
@@ -66,8 +66,8 @@ def fp16_scale_opset(graph: QdqGraph) -> Iterator[Finding]:
 
 def int32(graph: QdqGraph) -> Iterator[Finding]:
     """INT32, which some quantizers give biases."""
-    for node in _all(graph):
-        if graph.integer_type(node) == TensorProto.INT32:
+    for node in graph.of_type(DEQUANTIZE):
+        if graph.element_type(node.input[0]) == TensorProto.INT32:
             message = "int32 instead of int8 is refused; INT32 is what some quantizers give biases"
             words = f"{node_label(node)}: input has type Int32 but must have type FP8, FP4, Int4, or Int8."
             yield Finding(node_label(node), message, answer=words)
@@ -98,13 +98,17 @@ def no_zero_point(graph: QdqGraph) -> Iterator[Finding]:
 
 def other_type(graph: QdqGraph) -> Iterator[Finding]:
     """Neither 8-bit integers nor the INT32 of biases."""
-    known = (None, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32)
+    known = (None, TensorProto.INT8, TensorProto.UINT8)
     for node in _all(graph):
         found = graph.integer_type(node)
         if found in known or found is None:
             continue
         label, name = node_label(node), type_name(found)
-        if found in _EIGHT_AND_FOUR_BITS:
+        if found == TensorProto.INT32:
+            if node.op_type == QUANTIZE:
+                message = "int32 instead of int8: TensorRT uses INT8 with the same scale"
+                yield Finding(label, message, answer="", severity=Severity.INACCURATE)
+        elif found in _EIGHT_AND_FOUR_BITS:
             message = f"{name} instead of int8: FP8 and the 4-bit types run on newer GPUs only, and not as INT8"
             yield Finding(label, message, answer="", severity=Severity.SLOW)
         else:

@@ -56,9 +56,11 @@ def place_pairs(stripped: Stripped) -> Rebuilt:
     labels = {node.output[0]: node_label(node) for node in model.graph.node}
     made = [*plan.convs, *plan.adds, *(node.output[0] for node in others)]
     result.int8 = tuple(labels[output] for output in made)
-    for output in wanted:
-        if output not in made:
-            reason = plan.kept.get(labels[output], "not a place for INT8")
+    decode = find_head(model).decode
+    for output in labels:
+        if output in wanted and output not in made:
+            reason = "part of the decode" if output in decode else "an addition that is no residual"
+            reason = plan.kept.get(labels[output], reason)
             result.dropped[labels[output]] = reason.replace("was zero on every calibration image", "has no known range")
     _insert(stripped, plan, others, steps)
     return result

@@ -94,7 +94,7 @@ RULES: tuple[Rule, ...] = (
         "TensorRT 10 and 11 quantize to INT8, FP8 (E4M3), INT4 and FP4, nothing else.",
         "Quantize to INT8: `activation_type` and `weight_type=QuantType.QInt8` in ONNX Runtime's quantizer.",
         _TYPES, parameters.other_type,
-        answer="TensorRT only allows FP8, INT8, INT4, and FP4 quantization.",
+        answer="Failed to import initializer",
         repair="INT8 with a range that covers the old", lesson="INT8",
     ),
     Rule(
@@ -107,9 +107,9 @@ RULES: tuple[Rule, ...] = (
         "before-activation", "pair before an activation", _SLOW,
         "TensorRT computes a convolution and the SiLU or ReLU behind it in one kernel, in high precision in between. A "
         "pair in the middle forces a rounding there and may break the kernel in two.",
-        "Quantize the inputs of convolutions, not their outputs: exclude the output quantization of Conv, Sigmoid and "
-        "Mul.", _EXPLICIT, places.before_activation,
-        repair="the pair removed", lesson="inputs, not outputs",
+        "Quantize the inputs of convolutions, not their outputs. With ONNX Runtime's quantizer: "
+        "`op_types_to_quantize=['Conv', 'Add']`, and the same as `OpTypesToExcludeOutputQuantization`.",
+        _EXPLICIT, places.before_activation, repair="the pair removed", lesson="inputs, not outputs",
     ),
     Rule(
         "residual-add", "one branch of a residual Add", _SLOW,

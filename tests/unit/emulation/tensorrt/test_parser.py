@@ -95,15 +95,33 @@ def test_asymmetric_quantization_is_refused(trt, parse, model):
     found = errors(parser)
     assert len(found) == 12
     assert {error.node_operator() for error in found} == {"QuantizeLinear", "DequantizeLinear"}
-    assert all("TensorRT only supports symmetric quantization" in error.desc() for error in found)
+    assert all("Non-zero zero point is not supported" in error.desc() for error in found)
     assert found[0].code() == trt.ErrorCode.INVALID_NODE
 
 
-def test_unsigned_quantization_is_refused(trt, parse, model):
-    _, parser = parse(model(quantized=True, quantized_type=np.uint8).read_bytes())
-    assert parser.num_errors == 12
-    assert parser.get_error(0).code() == trt.ErrorCode.UNSUPPORTED_NODE_DATATYPE
-    assert "UINT8" in parser.get_error(0).desc()
+@pytest.mark.parametrize("typed", [True, False], ids=["uint8", "no zero point"])
+def test_unsigned_quantization_is_read_as_int8(parse, lab, model, typed):
+    """TensorRT has no UINT8 on a GPU, and does not refuse it either."""
+    proto = onnx.load(model(quantized=True, quantized_type=np.uint8))
+    for node in () if typed else proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            del node.input[2:]
+    parsed, parser = parse(proto.SerializeToString())
+    assert parsed
+    assert any("Defaulting to INT8 instead" in text for kind, text in lab.log.messages if kind == "WARNING") == typed
+    layers = [parser._network.get_layer(index) for index in range(parser._network.num_layers)]
+    quantize = next(layer for layer in layers if layer.name == "images_QuantizeLinear")
+    assert quantize.get_output(0).dtype.name == "INT8"
+
+
+def test_weights_stored_as_uint8_are_refused(trt, parse, model):
+    proto = onnx.load(model(quantized=True, quantized_type=np.uint8))
+    proto.graph.initializer.append(numpy_helper.from_array(np.zeros((8, 3, 3, 3), np.uint8), "stored"))
+    next(node for node in proto.graph.node if node.name == "w0_DequantizeLinear").input[0] = "stored"
+    _, parser = parse(proto.SerializeToString())
+    (error,) = errors(parser)
+    assert error.code() == trt.ErrorCode.UNSUPPORTED_NODE
+    assert error.desc() == "Found invalid input type of UINT8"
 
 
 def test_a_quantized_bias_is_refused(parse, model):
@@ -117,7 +135,7 @@ def test_a_quantized_bias_is_refused(parse, model):
     _, parser = parse(proto.SerializeToString())
     (error,) = errors(parser)
     assert (error.node_name(), error.node_operator()) == ("bias", "DequantizeLinear")
-    assert "INT32" in error.desc()
+    assert "input has type Int32 but must have type FP8, FP4, Int4, or Int8" in error.desc()
 
 
 def test_symmetric_signed_quantization_is_fine(parse, model):
