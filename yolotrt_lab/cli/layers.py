@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_NAME_WIDTH = 20
+_NAME_WIDTH = 22
+_BUSY = 1.3
 _DRAWN_GROUPS = 14
 """A block with more layers than this is drawn only when it is named."""
 
@@ -89,6 +90,12 @@ def layers(
             )
     if any(model.platform == "emulated" for model in measured):
         note("TensorRT is emulated on the CPU here: these are CPU timings, not GPU timings.")
+    for model in measured:
+        if model.spread > _BUSY:
+            note(
+                f"{model.label}: the layers took {model.spread:.1f} times as long in the median as in their fastest "
+                "run. The machine is busy: times are too long, and what is said about kernels may be its doing."
+            )
     if roof != "measured":
         note("The roof was given: shares of it mean something only on that machine.")
     views = _views(measured, graphs, roof=roof, count=advice)
@@ -185,7 +192,7 @@ def _shown(model: MeasuredLayers, view: LayerView | None, top: int) -> list[Tabl
 
 
 def _row(layer: PlacedLayer) -> tuple[object, ...]:
-    name = layer.name.removesuffix("/conv/Conv").removesuffix("/Conv").removeprefix("/")
+    name = _short(layer.name)
     return (
         name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}",
         layer.precision.upper(),
@@ -194,6 +201,18 @@ def _row(layer: PlacedLayer) -> tuple[object, ...]:
         layer.gflops,
         round(100 * layer.roof_share),
         layer.bound,
+    )
+
+
+def _short(name: str) -> str:
+    """Return the module a node came from, with its operator if that is no convolution: "model.24.cv2.0.0"."""
+    from yolotrt_lab.export.divergence import module_from_node_name
+
+    module, operator = module_from_node_name(name), name.rsplit("/", 1)[-1]
+    if module is None:
+        return name
+    return (
+        module.removesuffix(".conv") if operator.startswith("Conv_") or operator == "Conv" else f"{module}/{operator}"
     )
 
 
@@ -210,6 +229,7 @@ def _payload(measured: list[MeasuredLayers], views: dict[str, LayerView]) -> dic
             "executed_precision": str(model.executed_precision),
             "batch": model.batch,
             "total_ms": model.total_ms,
+            "spread": model.spread,
         }
         view = views.get(model.label)
         plain = [{"layer": layer.name, "time_ms": layer.time_ms} for layer in model.layers]

@@ -271,9 +271,9 @@ def _about_reformats(placed: Sequence[PlacedLayer]) -> Iterator[Advice]:
     else:
         name = after.name if after else "the output"
         step = (
-            f"It stands between {before.name} and {name}, both in {before.precision.upper()}: a change of layout. "
-            f"Without it {layer.time_ms:.3g} ms or {layer.share:.1%} fall away; channels in multiples of 8 or 16 on "
-            "both sides let the compiler keep one layout."
+            f"It stands between {before.name} and {name}, both in {before.precision.upper()}: a change of layout, paid "
+            f"where the data leave the layout that convolutions use. Without it {layer.time_ms:.3g} ms or "
+            f"{layer.share:.1%} fall away, so see that it happens once and where the tensor is smallest."
         )
     yield Advice("reformat", "reformats", total, share, layer.time_ms, facts, (step,))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from yolotrt_lab.engines.provenance import read_provenance
 from yolotrt_lab.files import sha256_of
 from yolotrt_lab.profiling.advice import Advice, advise
 from yolotrt_lab.profiling.layer_costs import GraphCosts, graph_costs
-from yolotrt_lab.profiling.layers import LayerTime, measure_layers
+from yolotrt_lab.profiling.layers import LayerTime, layer_samples
 from yolotrt_lab.profiling.roofline import MachineRoof, PlacedLayer, place_layers
 from yolotrt_lab.profiling.throughput import random_feeds
 from yolotrt_lab.runtimes.open import open_runtime
@@ -33,6 +35,8 @@ class MeasuredLayers:
         executed_precision: What most convolutions ran in.
         batch: Images per run.
         layers: Median times, in execution order.
+        spread: How much longer the layers took in the median than in their fastest run, as a ratio of the sums: about
+            1.1 on a quiet machine.
     """
 
     label: str
@@ -43,6 +47,7 @@ class MeasuredLayers:
     executed_precision: Precision
     batch: int
     layers: tuple[LayerTime, ...]
+    spread: float = 1.0
 
     @property
     def total_ms(self) -> float:
@@ -131,9 +136,20 @@ def measure_model_layers(
         InputError: The model cannot be opened, cannot take the batch, or its framework has no layer profiler.
     """
     with open_runtime(path, backend=backend, batch=batch, threads=threads) as runtime:
-        layers = measure_layers(runtime, random_feeds(runtime, batch=batch), repeats=repeats, on_progress=on_progress)
+        feeds = random_feeds(runtime, batch=batch)
+        order, samples = layer_samples(runtime, feeds, repeats=repeats, on_progress=on_progress)
+        layers = tuple(replace(layer, time_ms=float(np.median(samples[layer.name]))) for layer in order)
+        fastest = sum(min(samples[layer.name]) for layer in order)
         return MeasuredLayers(
-            label, path, backend, runtime.name, runtime.platform, runtime.executed_precision, batch, layers
+            label=label,
+            path=path,
+            backend=backend,
+            runtime=runtime.name,
+            platform=runtime.platform,
+            executed_precision=runtime.executed_precision,
+            batch=batch,
+            layers=layers,
+            spread=sum(layer.time_ms for layer in layers) / fastest if fastest else 1.0,
         )
 
 

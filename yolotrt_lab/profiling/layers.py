@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "graph_nodes",
     "hottest_layers",
     "layer_matrix",
+    "layer_samples",
     "main_node",
     "measure_layers",
     "working_nodes",
@@ -106,6 +107,30 @@ def measure_layers(
     Raises:
         InputError: The runtime has no layer profiler, the inputs do not fit, or a count is out of range.
     """
+    order, samples = layer_samples(runtime, feeds, warmup=warmup, repeats=repeats, on_progress=on_progress)
+    return tuple(replace(layer, time_ms=float(np.median(samples[layer.name]))) for layer in order)
+
+
+def layer_samples(
+    runtime: Runtime,
+    feeds: Mapping[str, Array],
+    *,
+    warmup: int = 3,
+    repeats: int = 20,
+    on_progress: ProgressCallback | None = None,
+) -> tuple[tuple[LayerTime, ...], dict[str, list[float]]]:
+    """Return the layers in execution order, and the milliseconds of each by name, one for every run.
+
+    Args:
+        runtime: A TensorRT or OpenVINO runtime.
+        feeds: Its inputs.
+        warmup: Runs before measuring.
+        repeats: Measured runs.
+        on_progress: Called with (runs measured, runs).
+
+    Raises:
+        InputError: The runtime has no layer profiler, the inputs do not fit, or a count is out of range.
+    """
     if repeats < 1 or warmup < 0:
         raise InputError("Nothing to time.", expected="repeats >= 1, warmup >= 0", got=f"{repeats}, {warmup}")
     for _ in range(warmup):
@@ -118,10 +143,7 @@ def measure_layers(
             times_ms.setdefault(layer.name, []).append(layer.time_ms)
         if on_progress is not None:
             on_progress(done + 1, repeats)
-    return tuple(
-        LayerTime(layer.name, layer.kind, layer.precision, float(np.median(times_ms[name])), layer.origins)
-        for name, layer in order.items()
-    )
+    return tuple(order.values()), times_ms
 
 
 def hottest_layers(layers: Sequence[LayerTime], *, count: int = 10) -> tuple[LayerTime, ...]:

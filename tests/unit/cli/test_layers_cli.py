@@ -63,6 +63,7 @@ def test_an_engine_and_its_onnx_file(built, capsys):
         assert sum(layer["flops"] or 0 for layer in found["layers"]) == 2 * FLOPS
         assert convolutions["/model.0/conv/Conv"]["nodes"] == ["/model.0/conv/Conv", "/model.0/act/Relu"]
         assert found["advice"][0]["time_ms"] > 0
+        assert found["spread"] >= 1
 
 
 def test_the_table_the_advice_and_the_pictures(built, tmp_path, capsys):
@@ -76,6 +77,22 @@ def test_the_table_the_advice_and_the_pictures(built, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"layers.json", *pictures}
     (saved,) = json.loads((tmp_path / "out" / "layers.json").read_text())["models"]
     assert len(saved["advice"]) >= 1
+
+
+def test_a_busy_machine_is_told(built, capsys, monkeypatch):
+    """Every other run is slow: the median lies between, the fastest run far below."""
+    from yolotrt_lab.profiling import layer_view
+    from yolotrt_lab.profiling.layers import LayerTime
+
+    layer = LayerTime("/model.0/conv/Conv", "", "fp32", 1.0, ("/model.0/conv/Conv",))
+    monkeypatch.setattr(layer_view, "layer_samples", lambda *_, **__: ((layer,), {layer.name: [1.0, 3.0, 3.0]}))
+    assert main(["layers", str(built), *ROOF]) == 0
+    out, err = capsys.readouterr()
+    assert "3.0 times as long in the median as in their fastest run" in " ".join(err.split())
+    assert "model.0" in out
+    monkeypatch.setattr(layer_view, "layer_samples", lambda *_, **__: ((layer,), {layer.name: [1.0, 1.1, 1.2]}))
+    assert main(["layers", str(built), *ROOF]) == 0
+    assert "busy" not in capsys.readouterr().err
 
 
 def test_an_engine_whose_graph_is_gone(built, tmp_path, capsys):
