@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -131,6 +132,15 @@ def test_greedy_takes_the_best_first(report, bad_detector, bad_table, single_ima
     for (earlier, step), count in zip(itertools.pairwise([None, *steps]), (1, 2), strict=True):
         assert step.error == pytest.approx(error_with({each.node for each in steps[:count]}), rel=1e-4)
         assert earlier is None or step.error < earlier.error
+
+
+def test_greedy_measures_again_what_only_seemed_best(report, bad_detector, bad_table, single_images):
+    layers = tuple(
+        dataclasses.replace(layer, spared=5.0) if layer.node == "/stem/Conv" else layer for layer in report.layers
+    )
+    misled = dataclasses.replace(report, layers=layers)
+    steps = greedy_order(bad_detector, table=bad_table, images=single_images, report=misled, steps=1, threads=1)
+    assert [step.node for step in steps] == [BAD]
 
 
 def test_no_images(bad_detector, bad_table):
