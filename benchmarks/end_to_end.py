@@ -73,7 +73,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/end_to_end"), help="default runs/end_to_end")
     parser.add_argument("--bccd-weights", type=Path, help="a YOLOv5n trained on BCCD; without it only `parts` is used")
-    parser.add_argument("--images", type=int, default=48, help="images of a repeat (default 48)")
+    parser.add_argument("--images", type=int, default=40, help="images of a repeat (default 40)")
     parser.add_argument("--repeats", type=int, default=7, help="repeats of everything but memory (default 7)")
     parser.add_argument("--frames", type=int, default=10_000, help="frames over which memory is watched")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="leave out the others; may be repeated")

@@ -127,7 +127,7 @@ def _memory_lines(memory: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def draw(results: Mapping[str, Any]) -> Figure:
     """Draw the four answers, each with its goal."""
-    figure = new_figure(width=11, height=8.4)
+    figure = new_figure(width=12, height=8.4)
     axes = figure.subplots(2, 2)
     _draw_overhead(axes[0, 0], results["overhead"])
     _draw_peers(axes[0, 1], results["peers"])
@@ -155,6 +155,7 @@ def _bars(axes: Axes, labels: Sequence[str], values: Sequence[Mapping[str, float
             textcoords="offset points",
             va="center",
             fontsize=10,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -188,7 +189,7 @@ def _draw_peers(axes: Axes, peers: Sequence[Mapping[str, Any]]) -> None:
             labels.append(f"{'stream' if way == 'stream' else 'one by one'}, {source}, {peer['precision'].upper()}")
             values.append(ratio)
     _bars(axes, labels, values, color="#009E73", form="{:.2f}")
-    finish_axes(axes, title="Images per second\n", xlabel="times those of Ultralytics' predict, same model", grid="x")
+    finish_axes(axes, title="Images per second\n", xlabel="to those of Ultralytics' predict", grid="x")
     _goal(axes, GOALS["speedup"], "goal: 1.25")
 
 
@@ -201,7 +202,7 @@ def _draw_streams(axes: Axes, streams: Sequence[Mapping[str, Any]]) -> None:
             labels.append(f"{name}, {threads}: {way}")
             values.append(row[key])
     _bars(axes, labels, values, color="#0072B2", form="{:.3f}")
-    finish_axes(axes, title="Stream against its slowest stage alone\n", xlabel="time per frame, ratio", grid="x")
+    finish_axes(axes, title="Time to the slowest stage alone\n", xlabel="ratio of times per frame", grid="x")
     _goal(axes, GOALS["stream"], "goal: at most 1.05")
 
 
@@ -216,5 +217,5 @@ def _draw_memory(axes: Axes, memory: Sequence[Mapping[str, Any]]) -> None:
     reach = max(4.0, *(abs(value) * 1.2 for row in memory for value in (row["growth_mib"],)))
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -reach), max(high, reach))
-    title = "Resident memory since warming up\n"
+    title = "Memory since warming up\n"
     finish_axes(axes, title=title, xlabel="Frames", ylabel="MiB", grid="y", legend=True)

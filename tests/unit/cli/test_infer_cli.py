@@ -90,6 +90,27 @@ def test_broken_images_are_skipped_reported_and_fail_in_the_end(fixed_detector, 
     assert "Traceback" not in err
 
 
+def test_broken_images_are_reported_in_the_order_they_are_met(fixed_detector, folder, tmp_path, capsys):
+    """Also where one is read ahead of the frame before it, and where the folder begins or ends with one."""
+    for name in ("0.png", "aa.png", "ab.png", "z.png"):
+        (folder / name).write_bytes(b"no image")
+    (tmp_path / "last.png").write_bytes(b"nor this")
+    sources = (folder, tmp_path / "last.png", picture(tmp_path / "fine.png"))
+    code, out, _ = run(capsys, fixed_detector, *sources, "-o", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert [image["name"] for image in found["images"]] == ["a.png", "b.jpg", "fine.png"]
+    named = [Path(each["message"].split(" is not")[0]).name for each in found["failed"]]
+    assert named == ["0.png", "aa.png", "ab.png", "z.png", "last.png"]
+
+
+def test_max_frames_leaves_later_broken_images_alone(fixed_detector, folder, tmp_path, capsys):
+    (folder / "z.png").write_bytes(b"no image")
+    options = ("-o", tmp_path / "out", "--max-frames", "1", "--json")
+    code, out, _ = run(capsys, fixed_detector, folder, *options)
+    assert (code, len(json.loads(out)["images"]), json.loads(out)["failed"]) == (0, 1, [])
+
+
 def test_several_sources_with_equal_names(fixed_detector, tmp_path, capsys):
     first, second = picture(tmp_path / "x" / "same.png"), picture(tmp_path / "y" / "same.png", 0)
     code, out, _ = run(capsys, fixed_detector, first, second, "-o", tmp_path / "out", "--json")
