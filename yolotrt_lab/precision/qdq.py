@@ -231,7 +231,9 @@ def _insert_pairs(model: ModelProto, placement: Placement, amax: Mapping[str, fl
     replace_nodes(graph, [*graph.node, *added])
 
 
-def add_pair(graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale: Array, *, axis: int = 0) -> str:
+def add_pair(
+    graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale: Array, *, axis: int = 0, stem: str = ""
+) -> str:
     """Add a pair behind a tensor and return the name of the dequantized copy.
 
     Args:
@@ -240,16 +242,18 @@ def add_pair(graph: onnx.GraphProto, added: list[NodeProto], tensor: str, scale:
         tensor: What is quantized.
         scale: () for one step, (channels,) for one per slice along `axis`; of the tensor's type.
         axis: The axis of the channels.
+        stem: What the new names begin with; the tensor's name by default.
     """
-    parameters = [f"{tensor}_scale", f"{tensor}_zero_point"]
+    stem = stem or tensor
+    parameters = [f"{stem}_scale", f"{stem}_zero_point"]
     graph.initializer.append(numpy_helper.from_array(scale, parameters[0]))
     graph.initializer.append(
         helper.make_tensor(parameters[1], TensorProto.INT8, scale.shape, np.zeros(scale.size, np.int8))
     )
-    quantized, dequantized = f"{tensor}_quantized", f"{tensor}_dequantized"
+    quantized, dequantized = f"{stem}_quantized", f"{stem}_dequantized"
     pair = (
-        helper.make_node("QuantizeLinear", [tensor, *parameters], [quantized], f"{tensor}_QuantizeLinear"),
-        helper.make_node("DequantizeLinear", [quantized, *parameters], [dequantized], f"{tensor}_DequantizeLinear"),
+        helper.make_node("QuantizeLinear", [tensor, *parameters], [quantized], f"{stem}_QuantizeLinear"),
+        helper.make_node("DequantizeLinear", [quantized, *parameters], [dequantized], f"{stem}_DequantizeLinear"),
     )
     if scale.ndim:
         for node in pair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
 from yolotrt_lab.export.graph import node_label
 from yolotrt_lab.precision.lint.graph import DEQUANTIZE, QUANTIZE, QdqGraph, same_values
@@ -19,9 +19,13 @@ _STANDARD = ("", "ai.onnx")
 def qoperators(graph: QdqGraph) -> Iterator[Finding]:
     """Operators that compute on integers themselves."""
     for node in graph.nodes:
-        foreign = node.domain not in _STANDARD and node.op_type not in (QUANTIZE, DEQUANTIZE)
-        if node.op_type in _QOPERATORS or (foreign and node.op_type.startswith(("QLinear", "QGemm", "DynamicQuant"))):
+        if _is_qoperator(node):
             yield Finding(node_label(node), f"{node.op_type} computes on integers itself; TensorRT takes Q/DQ pairs")
+
+
+def _is_qoperator(node: NodeProto) -> bool:
+    foreign = node.domain not in _STANDARD and node.op_type.startswith(("QLinear", "QGemm", "DynamicQuant"))
+    return foreign or node.op_type in _QOPERATORS
 
 
 def contrib_pairs(graph: QdqGraph) -> Iterator[Finding]:
@@ -47,7 +51,7 @@ def integer_readers(graph: QdqGraph) -> Iterator[Finding]:
     """Integers that go anywhere but to a DequantizeLinear."""
     for node in graph.of_type(QUANTIZE):
         for reader, _ in graph.index.consumers(node.output[0]):
-            if reader.op_type != DEQUANTIZE:
+            if reader.op_type != DEQUANTIZE and not _is_qoperator(reader):
                 message = f"its INT8 output goes to {reader.op_type}; a DequantizeLinear must follow"
                 yield Finding(node_label(node), message)
 

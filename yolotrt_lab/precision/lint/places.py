@@ -111,7 +111,7 @@ def movers(graph: QdqGraph) -> Iterator[Finding]:
     """A pair of its own in front of what only moves values."""
     for node in graph.of_type(*MOVERS):
         pair = graph.dequantized(node.input[0]) if node.input else None
-        if pair is None or graph.index.is_constant(pair.input[0]):
+        if pair is None or graph.index.is_constant(pair.input[0]) or node.output[0] in graph.head.decode:
             continue
         readers = [reader for name in node.output for reader in graph.readers_past_movers(name)]
         kept = [r.op_type == QUANTIZE and same_values(graph.scale(r), graph.scale(pair)) for r in readers]

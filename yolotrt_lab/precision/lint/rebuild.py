@@ -143,10 +143,12 @@ def _insert(stripped: Stripped, plan: Placement, others: list[NodeProto], steps:
             else:
                 places.setdefault(name, []).append((node.output[0], slot))
     shared = _shared(plan, places, steps)
+    taken = {tensor.name for tensor in graph.initializer} | {name for node in graph.node for name in node.output}
     added: list[NodeProto] = []
     for tensor, reads in places.items():
         half = types.get(tensor, (TensorProto.FLOAT, None))[0] == TensorProto.FLOAT16
-        dequantized = add_pair(graph, added, tensor, _stored(np.asarray(shared[tensor]), half=half))
+        scale = _stored(np.asarray(shared[tensor]), half=half)
+        dequantized = add_pair(graph, added, tensor, scale, stem=_free_stem(tensor, taken))
         for output, slot in reads:
             nodes[output].input[slot] = dequantized
     pairs: dict[str, str] = {}
@@ -154,9 +156,17 @@ def _insert(stripped: Stripped, plan: Placement, others: list[NodeProto], steps:
         name = nodes[output].input[slot]
         if name not in pairs:
             scale = _weight_steps(_constant(index, name), stripped.weight_steps.get(name), axis)
-            pairs[name] = add_pair(graph, added, name, scale, axis=axis)
+            pairs[name] = add_pair(graph, added, name, scale, axis=axis, stem=_free_stem(name, taken))
         nodes[output].input[slot] = pairs[name]
     replace_nodes(graph, [*graph.node, *added])
+
+
+def _free_stem(tensor: str, taken: set[str]) -> str:
+    """Return what the names of a tensor's new pair may begin with; nodes that stay may have the usual ones."""
+    stem = tensor
+    while any(f"{stem}_{end}" in taken for end in ("scale", "zero_point", "quantized", "dequantized")):
+        stem += "_int8"
+    return stem
 
 
 def _constant(index: GraphIndex, name: str) -> Array:

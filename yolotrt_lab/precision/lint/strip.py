@@ -6,13 +6,12 @@ wherever the first was wrong. So a graph is repaired by taking all pairs out and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from yolotrt_lab.export.graph import replace_nodes
+from yolotrt_lab.export.graph import replace_nodes, walk_graphs
 from yolotrt_lab.precision.lint.graph import DEQUANTIZE, QUANTIZE, QdqGraph
 from yolotrt_lab.types import Array
 
@@ -156,12 +155,8 @@ def _rewire(graph: GraphProto, gone: set[str], renamed: dict[str, str], result: 
         for name, root in renamed.items()
         if name in outputs and name != root
     ]
-    parameters = {name for node in graph.node if node.output[0] in gone for name in node.input}
     replace_nodes(graph, kept)
-    used = {name for node in graph.node for name in node.input} | outputs
-    for tensor in list(_unused(graph, parameters - used)):
-        graph.initializer.remove(tensor)
-
-
-def _unused(graph: GraphProto, names: set[str]) -> Iterator[TensorProto]:
-    return (tensor for tensor in graph.initializer if tensor.name in names)
+    used = outputs | {name for part in walk_graphs(graph) for node in part.node for name in node.input}
+    kept_tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_tensors)
