@@ -89,7 +89,9 @@ def calibrate(
     caches = _write_caches(tables, output or model.with_suffix(".calibration"), tensorrt=tensorrt)
     for suffix, path in reports.items():
         _write_report(path, suffix, judged, observation, chosen)
-    for warning in dict.fromkeys((*tables[methods[0]].warnings, *judged.warnings)):
+    # What is clipped, the report sums up.
+    general = [warning for warning in tables[methods[0]].warnings if not warning.endswith("are clipped.")]
+    for warning in (*general, *judged.warnings):
         note(f"Warning: {warning}")
     _emit(tables, judged, caches, list(reports.values()), as_json=as_json)
 
