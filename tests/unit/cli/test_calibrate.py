@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from yolotrt_lab.cli.main import main
+from yolotrt_lab.precision import calibration, representativeness
 from yolotrt_lab.precision.placement import plan_placement
 from yolotrt_lab.precision.table import read_calibration_cache
 
@@ -47,7 +48,6 @@ def test_a_cache_and_words(detector, data, tmp_path, capsys):
     assert "Ranges from 6 images" in out
     assert "thresholds by mse move by" in out
     assert "Only 6 calibration images" in err
-    assert "are clipped." not in err
     assert "No calibration image shows class 'c', which has 5 objects in 5 reference images" in err
     table = read_calibration_cache(cache)
     assert tuple(table.amax) == plan_placement(onnx.load(detector)).activations
@@ -75,6 +75,17 @@ def test_all_methods_and_reports(detector, data, tmp_path, capsys):
     assert report["reference_images"] == 5
     assert [item["verdict"] for item in report["classes"]] == ["shown", "shown", "missing"]
     assert {**report, "images": 0} == {**result["representativeness"], "images": 0}
+
+
+def test_clipping_is_summed_up(detector, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(calibration, "MUCH_SATURATION", 0.0)
+    monkeypatch.setattr(representativeness, "_MUCH_SATURATION", 0.0)
+    arguments = ["--data", str(data), "--method", "percentile", "-o", str(tmp_path / "c")]
+    assert main(["calibrate", str(detector), *arguments]) == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert read_calibration_cache(tmp_path / "c").warnings[-1].endswith("are clipped.")
+    assert "are clipped." not in err
+    assert "of their values clipped, most of all" in err
 
 
 def test_a_folder_of_images(detector, data, tmp_path, capsys):
