@@ -161,6 +161,22 @@ def test_leaving_early_ends_an_endless_stream(taken):
         next(stream)
 
 
+def test_closing_waits_for_the_inference_that_runs():
+    gate = threading.Semaphore(1)
+    subject = detector(gate)
+    stream = stream_detections(subject, itertools.repeat(picture(60)))
+    next(stream)
+    while subject.backend.calls < 2:  # the second waits at the gate
+        threading.Event().wait(0.001)
+    closing = threading.Thread(target=stream.close)
+    closing.start()
+    closing.join(0.02)
+    assert closing.is_alive()
+    gate.release()
+    closing.join(LIMIT_S)
+    assert not closing.is_alive()
+
+
 def test_a_loop_that_is_left_ends_the_stream():
     for _frame in stream_detections(detector(), itertools.repeat(picture(60))):
         break
