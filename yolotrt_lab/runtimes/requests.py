@@ -79,7 +79,7 @@ class InferenceRequest(ABC):
         try:
             if self._is_submitted:
                 with contextlib.suppress(LabError):  # nobody asks for this result any more
-                    self._wait()
+                    self._abandon()
         finally:
             self.inputs = {}
             self._close()
@@ -99,6 +99,10 @@ class InferenceRequest(ABC):
     @abstractmethod
     def _wait(self) -> dict[str, Array]:
         """Wait for the inference and return the outputs; called by `wait`, once for each `_submit`."""
+
+    def _abandon(self) -> None:
+        """Make sure that the device no longer uses the memory, where something is in flight; called by `close`."""
+        self._wait()
 
     @abstractmethod
     def _close(self) -> None:
@@ -122,6 +126,9 @@ class BackendRequest(InferenceRequest):
 
     def _wait(self) -> dict[str, Array]:
         return self._backend.infer(self.inputs)
+
+    def _abandon(self) -> None:
+        pass
 
     def _close(self) -> None:
         pass
