@@ -142,7 +142,7 @@ def _measure(dataset: Dataset, weights: Path, recipes: Sequence[Recipe], options
         dataset=dataset,
         images=pick_images(dataset.images("train"), count=options.calibration_images),
         peers_python=options.peers_python,
-        judge=map_judge(lambda: SplitImages.read(dataset, split="val", limit=options.test_images)),
+        judge=map_judge(lambda: SplitImages.read(dataset, split="val")),
         say=note,
     )
     artifacts = {recipe.key: workshop.make(recipe) for recipe in recipes}

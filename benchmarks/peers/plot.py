@@ -37,7 +37,7 @@ def tradeoff_figure(results: Mapping[str, Any]) -> Figure:
     panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
     makers = {row["maker"] for content in datasets.values() for row in content["rows"] if "reason" not in row}
     figure.legend(
-        handles=[*_maker_handles(makers), *_runtime_handles()],
+        handles=[*_maker_handles(makers), *_runtime_handles(results["tensorrt_platform"])],
         loc="outside lower center", ncols=4, fontsize=10, frameon=False, labelcolor=INK,
     )  # fmt: skip
     drawn = [(axes, _draw(axes, name, content)) for axes, (name, content) in zip(panels, datasets.items(), strict=True)]
@@ -145,8 +145,12 @@ def _maker_handles(makers: Iterable[str]) -> list[Line2D]:
     ]
 
 
-def _runtime_handles() -> list[Line2D]:
+def _runtime_handles(platform: str) -> list[Line2D]:
+    names = {"TensorRT": f"TensorRT ({platform}; CPU timings)" if platform == "emulated" else "TensorRT"}
     return [
-        Line2D([], [], color=GREY, marker=marker, markersize=7, linestyle="none", markerfacecolor="white", label=name)
+        Line2D(
+            [], [], color=GREY, marker=marker, markersize=7, linestyle="none", markerfacecolor="white",
+            label=names.get(name, name),
+        )
         for name, marker in MARKERS.items()
-    ]
+    ]  # fmt: skip

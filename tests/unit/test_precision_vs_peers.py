@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -171,6 +172,11 @@ def test_table_is_sorted_by_time_and_says_why_a_peer_is_missing():
     text = markdown(results(*rows))
     assert "- Y gone, TensorRT: No module named 'gone'" in text
     assert "not GPU timings" in text
+
+
+def test_published_tables_are_made_from_the_published_measurements():
+    for path in (Path(__file__).parents[2] / "course" / "results").glob("precision_vs_peers*.json"):
+        assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))
 
 
 def test_a_goal_that_is_missed_is_said_so():
