@@ -1454,7 +1454,8 @@ check("lab4.calibration_bug")
 # %% [markdown]
 # **The rules**, and why:
 #
-# 1. INT8, zero point 0, constant scales: see B1. A `QuantizeLinear` without zero point makes *uint8*, which is refused.
+# 1. INT8, zero point 0, constant scales: see B1. A `QuantizeLinear` without zero point makes *uint8* in ONNX; TensorRT has
+#    only INT8, and clips what is above 127 steps.
 # 2. Activations: one scale per tensor. Weights: one per output channel, `axis=0` (ONNX's default axis is 1!).
 # 3. Quantize the **inputs** of convolutions, not their outputs. Behind a convolution comes a SiLU, which TensorRT computes
 #    in the same kernel, in high precision. A pair in between forces a rounding right where precision was free.

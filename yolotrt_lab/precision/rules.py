@@ -16,7 +16,22 @@ from yolotrt_lab.precision.lint.table import RULES
 
 __all__ = ["RuleViolation", "check_qdq_rules", "qdq_violations"]
 
-_TAUGHT = tuple(rule for rule in RULES if rule.lesson)
+# What a node carries before where it stands: the first mistake named at a node should be the one to mend first.
+_ORDER = (
+    "constant scale",
+    "positive scale",
+    "scale type",
+    "INT8",
+    "symmetric",
+    "activations per tensor",
+    "pairs",
+    "inputs, not outputs",
+    "head",
+    "both or none",
+    "bias",
+    "weights per channel",
+)
+_TAUGHT = tuple(rule for lesson in _ORDER for rule in RULES if rule.lesson == lesson)
 
 
 def check_qdq_rules(path: Path) -> tuple[RuleViolation, ...]:

@@ -3,7 +3,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from yolotrt_lab.precision import rules
 from yolotrt_lab.precision.calibration import calibrate
+from yolotrt_lab.precision.lint.table import RULES
 from yolotrt_lab.precision.qdq import quantize_onnx
 from yolotrt_lab.precision.rules import check_qdq_rules
 
@@ -46,6 +48,15 @@ def test_asymmetric_zero_points(model, check):
     assert rules_of(violations) == {"symmetric"}
     assert "zero point 5" in violations[0].message
     assert violations[0].node == "images_QuantizeLinear"
+
+
+def test_the_type_is_named_before_the_zero_point(model, check):
+    set_constant(model, "images_zero_point", np.uint8(128))
+    assert [violation.rule for violation in check(model)][:2] == ["INT8", "symmetric"]
+
+
+def test_every_rule_of_the_course_is_checked():
+    assert {rule.id for rule in rules._TAUGHT} == {rule.id for rule in RULES if rule.lesson}
 
 
 def test_unsigned_types(model, check):
