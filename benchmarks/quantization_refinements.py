@@ -9,9 +9,9 @@ minimum, median and maximum over the subsets, of the output error on some test i
 the Q/DQ graph says) and of mAP50-95 on the whole test split (OpenVINO's INT8 kernels, as `yolotrt evaluate --backend
 openvino`). All graphs have an FP32 base, so that nothing but INT8 makes a difference.
 
-"Exact weights" quantizes the activations only. No way of rounding weights, learned or not, leaves less error in them:
-it bounds what adaptive rounding (AdaRound) could gain from better weights. "Mixed" keeps the cheapest layers that carry
-half of the damage, ranked on images of the first subset.
+"Activations only" and "weights only" round one of the two. What the weights alone cost is all that a better rounding of
+them (AdaRound) could win back. "Mixed" keeps the cheapest layers that carry half of the damage, ranked on images of the
+first subset.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from yolotrt_lab.files import require_file, write_json, write_text
 from yolotrt_lab.precision.bias_correction import correct_biases
 from yolotrt_lab.precision.calibration import calibrate
 from yolotrt_lab.precision.calibration_images import ImageBatches, pick_images
-from yolotrt_lab.precision.mixed import cheapest_cover
+from yolotrt_lab.precision.mixed import cheapest_cover, estimated_work
 from yolotrt_lab.precision.output_error import OutputProbe
 from yolotrt_lab.precision.qdq import quantize_onnx
 from yolotrt_lab.precision.sensitivity import SensitivityReport, rank_layers
@@ -165,7 +165,8 @@ class _Trial:
             "INT8": self._int8,
             "bias correction": self._corrected,
             "smoothing": self._smoothed,
-            "exact weights": self._exact_weights,
+            "activations only": lambda ranges, images: self._partly(ranges, weights=False, activations=True),
+            "weights only": lambda ranges, images: self._partly(ranges, weights=True, activations=False),
             "mixed": self._mixed,
             "mixed, bias correction": self._mixed_corrected,
         }
@@ -195,10 +196,10 @@ class _Trial:
         smooth_onnx(self._case.model, smooth, batches=images[: len(images) // 2], alpha=SMOOTHING)
         return quantize_onnx(smooth, self._folder / "smooth-int8.onnx", table=calibrate(smooth, images)).path
 
-    def _exact_weights(self, ranges: CalibrationTable, images: list[FloatArray]) -> Path:
-        graph = SwitchableGraph(onnx.load(self._int8(ranges, images)))
-        path = self._folder / "exact-weights.onnx"
-        onnx.save(graph.variant(graph.layers, weights=False), path)
+    def _partly(self, ranges: CalibrationTable, *, weights: bool, activations: bool) -> Path:
+        graph = SwitchableGraph(onnx.load(self._int8(ranges, [])))
+        path = self._folder / "partly.onnx"
+        onnx.save(graph.variant(graph.layers, weights=weights, activations=activations), path)
         return path
 
     def _mixed(self, ranges: CalibrationTable, images: list[FloatArray]) -> Path:
@@ -206,8 +207,7 @@ class _Trial:
             some = images[: self._options.rank_images]
             self._ranking = rank_layers(self._case.model, table=ranges, images=some, leave_one_out=False)
         shares = {layer.node: layer.share for layer in self._ranking.layers}
-        costs = {layer.node: float(layer.multiply_adds) for layer in self._ranking.layers}
-        kept = cheapest_cover(shares, costs, target=MIXED_TARGET)
+        kept = cheapest_cover(shares, estimated_work(onnx.load(self._case.model)), target=MIXED_TARGET)
         path = self._folder / "mixed.onnx"
         return quantize_onnx(self._case.model, path, table=ranges, high_precision_nodes=kept).path
 
