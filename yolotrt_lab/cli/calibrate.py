@@ -46,7 +46,7 @@ def calibrate(
         Path | None, typer.Option("--output", "-o", help="The cache to write [beside the model]; one per method.")
     ] = None,
     tensorrt: Annotated[
-        str, typer.Option(help="Version of the TensorRT that is to read the cache; it refuses others'.")
+        str, typer.Option(help="Version of the TensorRT that is to read the cache; it may refuse others'.")
     ] = "10.16.0",
     report: Annotated[
         list[Path] | None, typer.Option(help="A .png or .json file for the report; may be repeated.")
@@ -75,7 +75,8 @@ def calibrate(
     from yolotrt_lab.precision.table import version_number
 
     methods = _checked_methods(method)
-    reports = _checked_reports(report or [])
+    reports = report or []
+    _check_reports(reports)
     version_number(tensorrt)  # so that a wrong one is noticed before any work
     input_hw = _input_hw(model)
     chosen = _choose(data, images, split=split, reference=reference, count=count, seed=seed)
@@ -87,13 +88,13 @@ def calibrate(
     tables = tables_from_observation(observation, methods)
     judged = _judge(chosen, observation, tables[methods[0]], input_hw=input_hw)
     caches = _write_caches(tables, output or model.with_suffix(".calibration"), tensorrt=tensorrt)
-    for suffix, path in reports.items():
-        _write_report(path, suffix, judged, observation, chosen)
+    for path in reports:
+        _write_report(path, judged, observation, chosen)
     # What is clipped, the report sums up.
     general = [warning for warning in tables[methods[0]].warnings if not warning.endswith("are clipped.")]
     for warning in (*general, *judged.warnings):
         note(f"Warning: {warning}")
-    _emit(tables, judged, caches, list(reports.values()), as_json=as_json)
+    _emit(tables, judged, caches, reports, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,12 @@ def _checked_methods(method: str) -> list[str]:
     return list(METHODS) if method == _ALL else [method]
 
 
-def _checked_reports(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return the report files by suffix, before any work is done."""
+def _check_reports(paths: Sequence[Path]) -> None:
     from yolotrt_lab.errors import InputError
 
     for path in paths:
         if path.suffix.lower() not in (".png", ".json"):
             raise InputError("A report is a picture or JSON.", expected="a name ending in .png or .json", got=path)
-    return {path.suffix.lower(): path for path in paths}
 
 
 def _input_hw(model: Path) -> tuple[int, int]:
@@ -198,12 +197,10 @@ def _write_caches(tables: Mapping[str, CalibrationTable], path: Path, *, tensorr
     return caches
 
 
-def _write_report(
-    path: Path, suffix: str, judged: RepresentativenessReport, observation: Observation, chosen: _Choice
-) -> None:
+def _write_report(path: Path, judged: RepresentativenessReport, observation: Observation, chosen: _Choice) -> None:
     from yolotrt_lab.files import write_bytes, write_json
 
-    if suffix == ".json":
+    if path.suffix.lower() == ".json":
         write_json(path, {"images": [str(image) for image in chosen.images], **judged.summary()})
         return
     from yolotrt_lab.report.plots.style import figure_to_png
