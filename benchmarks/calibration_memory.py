@@ -22,6 +22,7 @@ import json
 import math
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -166,7 +167,8 @@ def _measured(options: argparse.Namespace, calibrator: str, tensors: str, count:
     if child.returncode == 0 and printed:
         facts = json.loads(printed[-1])
         return Run(calibrator, tensors, count, "done", facts["peak_mib"], facts["seconds"])
-    memory = any(word in complaint for word in ("MemoryError", "bad_alloc", "allocat", "BFCArena"))
+    killed = child.returncode == -signal.SIGKILL  # by the kernel, when the machine itself has no memory left
+    memory = killed or any(word in complaint for word in ("MemoryError", "bad_alloc", "allocat", "BFCArena"))
     if not memory:
         note(complaint[-2000:])
     return Run(calibrator, tensors, count, "out of memory" if memory else "failed", peak_mib, None)
