@@ -36,12 +36,13 @@ def fuse_quantize_dequantize(model: Any) -> int:
         if quantize.get_type_name() != "FakeQuantize":
             continue
         limits = [_constant(quantize.input_value(slot)) for slot in range(1, 5)]
-        for multiply, scale in _dequantizations(quantize):
+        for multiply, scale, zero_point in _dequantizations(quantize):
             element_type = multiply.get_output_element_type(0)
             ranges = [limit.astype(np.float32) for limit in limits if limit is not None]
             if len(ranges) < 4:
                 continue
-            ranges[2], ranges[3] = ranges[2] * scale, ranges[3] * scale  # were the integers -128 and 127
+            # The last two were the integers, -128 and 127 or 0 and 255.
+            ranges[2], ranges[3] = (ranges[2] - zero_point) * scale, (ranges[3] - zero_point) * scale
             fused = opset.fake_quantize(
                 _in_type(quantize.input_value(0), element_type, opset),
                 *(opset.constant(limit, element_type) for limit in ranges),
@@ -53,21 +54,24 @@ def fuse_quantize_dequantize(model: Any) -> int:
     return count
 
 
-def _dequantizations(quantize: Any) -> list[tuple[Any, Array]]:
-    """Return the (Multiply, scale) ends of the chains Convert, Convert, [Subtract 0], Multiply behind a node."""
+def _dequantizations(quantize: Any) -> list[tuple[Any, Array, Array]]:
+    """Return the ends (Multiply, scale, zero point) of the chains Convert, Convert, [Subtract], Multiply behind a node.
+
+    Our own zero points are 0; those of other quantizers need not be.
+    """
     ends = []
     for to_integer in _readers(quantize, "Convert"):
         for to_float in _readers(to_integer, "Convert"):
-            sources = [to_float]
+            sources = [(to_float, np.zeros((), np.float32))]
             for subtract in _readers(to_float, "Subtract"):
                 zero_point = _constant(subtract.input_value(1))
-                if zero_point is not None and not np.any(zero_point):
-                    sources.append(subtract)
-            for source in sources:
+                if zero_point is not None:
+                    sources.append((subtract, zero_point.astype(np.float32)))
+            for source, zero_point in sources:
                 for multiply in _readers(source, "Multiply"):
                     scale = _constant(multiply.input_value(1))
                     if scale is not None:
-                        ends.append((multiply, scale.astype(np.float32)))
+                        ends.append((multiply, scale.astype(np.float32), zero_point))
     return ends
 
 

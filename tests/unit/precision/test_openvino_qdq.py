@@ -30,14 +30,16 @@ def test_graphs_without_pairs_are_left_alone(detector):
     assert [node.get_friendly_name() for node in model.get_ordered_ops()] == before
 
 
-@pytest.mark.parametrize("scale", [0.01, 0.05])
-def test_a_pair_behind_a_concat_keeps_its_scale(tmp_path, run_openvino, scale):
+@pytest.mark.parametrize(
+    ("scale", "zero_point"), [(0.01, np.int8(0)), (0.05, np.int8(0)), (0.02, np.int8(-100)), (0.02, np.uint8(20))]
+)
+def test_a_pair_behind_a_concat_keeps_its_scale(tmp_path, run_openvino, scale, zero_point):
     """The case OpenVINO gets wrong by itself: there, values come out as whole numbers."""
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(8, 6, 1, 1)).astype(np.float32)
     constants = {
         "s": np.float32(scale),
-        "z": np.int8(0),
+        "z": zero_point,
         "w": weights,
         "ws": np.full(8, 0.02, np.float32),
         "wz": np.zeros(8, np.int8),
@@ -62,7 +64,8 @@ def test_a_pair_behind_a_concat_keeps_its_scale(tmp_path, run_openvino, scale):
     onnx.save(model, tmp_path / "concat.onnx")
     x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
     joined = np.concatenate([np.maximum(x, 0), 1 / (1 + np.exp(-x))], axis=1)
-    rounded = np.clip(np.rint(joined / scale), -128, 127) * scale
+    limits, offset = np.iinfo(zero_point.dtype), int(zero_point)
+    rounded = (np.clip(np.rint(joined / scale) + offset, limits.min, limits.max) - offset) * scale
     rounded_weights = np.clip(np.rint(weights / 0.02), -128, 127) * 0.02
     expected = np.einsum("oi,nihw->nohw", rounded_weights[:, :, 0, 0], rounded)
     actual, _ = run_openvino(tmp_path / "concat.onnx", x)
