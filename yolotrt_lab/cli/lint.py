@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from yolotrt_lab.precision.lint.fix import FixReport
-    from yolotrt_lab.precision.lint.rule import RuleViolation
+    from yolotrt_lab.precision.lint.rule import Rule, RuleViolation
 
 __all__ = ["register"]
 
@@ -51,6 +51,7 @@ def lint(
     from yolotrt_lab.precision.lint.fix import fix_qdq
     from yolotrt_lab.precision.lint.linter import count_by_severity, lint_qdq
     from yolotrt_lab.precision.lint.rule import Severity
+    from yolotrt_lab.precision.lint.table import RULES
 
     if output is not None and not fix:
         raise InputError("There is nothing to write.", expected="--fix with --output", got="--output alone")
@@ -63,6 +64,7 @@ def lint(
         "passed": not counts[Severity.REFUSED],
         "counts": {str(severity): count for severity, count in counts.items()},
         "violations": [asdict(violation) for violation in violations],
+        "rules": {rule.id: _facts(rule) for rule in RULES if any(rule.id == each.id for each in violations)},
         "fix": None if report is None else asdict(report),
     }
     human: list[Table | str] = _findings(model, violations)
@@ -78,6 +80,10 @@ def lint(
         )
 
 
+def _facts(rule: Rule) -> dict[str, str]:
+    return {key: getattr(rule, key) for key in ("title", "explanation", "remedy", "repair", "source")}
+
+
 def _way_out(left: Sequence[RuleViolation], *, fixed: bool) -> str:
     refused = [violation for violation in left if violation.severity == "refused"]
     if not fixed and all(violation.fixable for violation in refused):
@@ -89,7 +95,7 @@ def _findings(model: Path, violations: Sequence[RuleViolation]) -> list[Table | 
     from yolotrt_lab.precision.lint.table import RULES
 
     if not violations:
-        return [f"{model} keeps all of TensorRT's rules for Q/DQ graphs."]
+        return [f"{model} breaks none of the {len(RULES)} rules for Q/DQ graphs that TensorRT runs in INT8."]
     rows = []
     explained: list[Table | str] = []
     for rule in RULES:
@@ -104,7 +110,7 @@ def _findings(model: Path, violations: Sequence[RuleViolation]) -> list[Table | 
             explained.append(f"{rule.id} ({rule.title}): {mine[0].node}: {mine[0].message}.")
             explained.append(f"  Why: {rule.explanation}")
             explained += [f"  TensorRT: {answers[0]}"] if answers else []
-            explained.append(f"  What to do: {rule.remedy}")
+            explained += [f"  What to do: {rule.remedy}", f"  Source: {rule.source}"]
     rows.sort(key=lambda row: ("refused", "slow", "inaccurate").index(row[0]))
     columns = ("", "rule", "nodes", "first", "--fix")
     return [table(f"{model}: {len(violations)} places", columns, rows), *explained]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from yolotrt_lab.export.graph import GraphIndex, opset_version
+from yolotrt_lab.export.graph import GraphIndex, infer_tensor_types, opset_version
 from yolotrt_lab.precision.structure import HeadStructure, find_head
 from yolotrt_lab.types import Array
 
@@ -52,8 +52,6 @@ class QdqGraph:
     @functools.cached_property
     def ranks(self) -> dict[str, int]:
         """Rank of every tensor that ONNX's shape inference can name."""
-        from yolotrt_lab.export.graph import infer_tensor_types
-
         try:
             types = infer_tensor_types(self.model)
         except Exception:  # inference stops at what is not in the standard; the rules that need ranks then say nothing

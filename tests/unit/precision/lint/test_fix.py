@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.unit.precision.lint.mutations import MUTATIONS, value
+from tests.unit.precision.lint.mutations import MUTATIONS, drop_pair, node, pair, value
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.precision.lint.fix import fix_qdq
 from yolotrt_lab.precision.lint.linter import lint_qdq
@@ -128,7 +128,7 @@ def test_biases_come_back_as_floats(clean, clean_bytes, paths):
     onnx.save(clean, paths[0])
     fix_qdq(*paths)
     fixed = onnx.load(paths[1])
-    conv = next(node for node in fixed.graph.node if node.name == "/p3/Conv")
+    conv = node(fixed, "/p3/Conv")
     np.testing.assert_allclose(value(fixed, conv.input[2]), expected, atol=1e-5)
     assert not any(tensor.data_type == onnx.TensorProto.INT32 for tensor in fixed.graph.initializer)
 
@@ -140,8 +140,43 @@ def test_a_layer_without_a_range_goes_back_to_float(clean, paths):
     report = fix_qdq(*paths)
     assert report.dropped == {"/stem/Conv": "its input has no known range"}
     fixed = onnx.load(paths[1])
-    conv = next(node for node in fixed.graph.node if node.name == "/stem/Conv")
+    conv = node(fixed, "/stem/Conv")
     assert list(conv.input[:2]) == ["images", "stem.weight"]
+
+
+@pytest.mark.parametrize(
+    ("conv", "tensor", "readers", "needs"),
+    [
+        ("/p3/Conv", "/residual/Add_output", ["/pool/MaxPool", "/spp/Concat"], "/spp/Concat_output"),
+        ("/p4/Conv", "/p3/Conv_output", ["/p3/Sigmoid", "/p3/Mul"], "/p3/Mul_output"),
+    ],
+    ids=["joined and pooled", "behind SiLU"],
+)
+def test_ranges_follow_from_those_before(clean, paths, conv, tensor, readers, needs):
+    """A convolution that lost its input's pair gets one where the range of what the input is made of is known."""
+    drop_pair(clean, conv, 0)
+    for kind in ("Dequantize", "Quantize"):
+        clean.graph.node.remove(node(clean, f"{needs}_{kind}Linear"))
+    pair(clean, tensor, scale=0.05, at=readers)
+    onnx.save(clean, paths[0])
+    report = fix_qdq(*paths)
+    assert report.clean
+    assert report.dropped == {}
+    assert float(value(onnx.load(paths[1]), f"{needs}_scale")) == pytest.approx(0.05)
+
+
+def test_readers_with_pairs_of_their_own_share_the_wider(clean, paths):
+    """As ONNX Runtime writes them with DedicatedQDQPair."""
+    drop_pair(clean, "/cls/Conv", 0)
+    pair(clean, "/neck/Mul_output", scale=0.7, stem="own", at=["/cls/Conv"])
+    MUTATIONS["logits"].change(clean)  # something to repair
+    onnx.save(clean, paths[0])
+    assert fix_qdq(*paths).clean
+    fixed = onnx.load(paths[1])
+    assert float(value(fixed, "/neck/Mul_output_scale")) == pytest.approx(0.7)
+    assert (
+        sum(node.input[0] == "/neck/Mul_output" for node in fixed.graph.node if node.op_type == "QuantizeLinear") == 1
+    )
 
 
 def test_a_model_onnx_runtime_refuses_is_repaired_without_comparison(clean, paths):
