@@ -243,13 +243,13 @@ def _tables(payload: dict[str, Any]) -> list[Any]:
     roof = table(
         "Roof (min / median / max)", ("", "rate"), [(key, text(item)) for key, item in payload["roof"].items()]
     )
-    rows = [
-        (key, item["runs_in"].upper(), item["layers"], text(item["sum_ms"]), text(item["gflops"]),
-         text(item["top_three_share"], 100), text(item["reformat_share"], 100), text(item["spread"]))
+    layers = [
+        f"{key.upper()} engine, runs in {item['runs_in'].upper()}, {item['layers']} layers: {text(item['sum_ms'])} ms, "
+        f"{text(item['gflops'])} GFLOP/s; the three slowest take {text(item['top_three_share'], 100)} %, reformats "
+        f"{text(item['reformat_share'], 100)} %; median over fastest run {text(item['spread'])}."
         for key, item in payload["layers"].items()
-    ]  # fmt: skip
-    columns = ("engine", "runs in", "layers", "sum ms", "GFLOP/s", "top 3 %", "reformats %", "busy")
-    return [*lines, roof, table("Layers (min / median / max; busy: median over fastest run)", columns, rows)]
+    ]
+    return [*lines, roof, "Layers (min/median/max of the repeats):", *layers]
 
 
 def _write(options: argparse.Namespace, payload: dict[str, Any], views: dict[str, LayerView]) -> None:
