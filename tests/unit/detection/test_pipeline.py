@@ -166,6 +166,36 @@ def test_stages_one_by_one_equal_detect():
     np.testing.assert_array_equal(found[0].xyxy, detector.detect(IMAGE).xyxy)
 
 
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_preprocessing_into_an_array_of_the_callers(batch):
+    detector = Detector(ColorBackend(batch=batch), class_names=NAMES)
+    own, _ = detector.preprocess([picture((50, 50), green=(1, 1, 20, 20))])
+    before = own.copy()
+    shape = detector.input_shape(1)
+    assert shape == (batch or 1, 3, 64, 96)
+    out = np.full(shape, np.nan, np.float32)
+    given, transforms = detector.preprocess([IMAGE], out=out)
+    assert given is out
+    np.testing.assert_array_equal(own, before)
+    np.testing.assert_array_equal(out, detector.preprocess([IMAGE])[0])
+    found = detector.postprocess(detector.infer(out), transforms)
+    np.testing.assert_array_equal(found[0].xyxy, detector.detect(IMAGE).xyxy)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((2, 3, 64, 96), np.float32),
+        np.zeros((1, 3, 64, 95), np.float32),
+        np.zeros((1, 3, 64, 96), np.float16),
+        np.zeros((3, 64, 96, 1), np.float32).transpose(3, 0, 1, 2)[:, :, ::-1],
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(out):
+    with pytest.raises(InputError, match="does not fit the network's input"):
+        Detector(ColorBackend(), class_names=NAMES).preprocess([IMAGE], out=out)
+
+
 def test_thresholds_and_limits_are_used():
     def found(**config):
         return Detector(ColorBackend(), class_names=NAMES, config=DetectorConfig(**config)).detect(IMAGE)
