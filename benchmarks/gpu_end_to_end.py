@@ -80,7 +80,7 @@ def main() -> int:
         images = [read_image(path) for path in dataset.images("test")]
         found = json.loads(options.output.read_text()) if options.output.exists() else {}
         for model in (make_model(model, folder) for model in options.models):
-            with provenance(" ".join(["python", *sys.argv]), options.commit) as facts:
+            with provenance(sys.argv, options.commit) as facts:
                 rows: list[dict[str, Any]] = []
                 found.setdefault("end_to_end", {})[model.name] = {"provenance": facts, "rows": rows}
                 for label, network in _networks(model, folder, compiled=options.compiled):

@@ -74,7 +74,7 @@ def main() -> int:
         workers = len(os.sched_getaffinity(0))
         dataset = generate_parts(folder / "parts", seed=SEED, counts={"test": options.images}, workers=workers)
         for model in (make_model(name, folder) for name in options.models):
-            with provenance(" ".join(["python", *sys.argv]), options.commit) as facts:
+            with provenance(sys.argv, options.commit) as facts:
                 part: dict[str, Any] = {"provenance": facts, "trained": model.is_trained, "speed": [], "accuracy": []}
                 found.setdefault("frameworks", {})[model.name] = part
                 for batch in options.batches:

@@ -8,7 +8,7 @@ import importlib.util
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,10 @@ def summary(samples: list[float]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def provenance(command: str, commit: str | None) -> Iterator[dict[str, Any]]:
+def provenance(arguments: Sequence[str], commit: str | None) -> Iterator[dict[str, Any]]:
     """Yield what a reader must know of the machine; the state of the device is read before and after."""
     facts: dict[str, Any] = {
-        "command": command,
+        "command": " ".join(["python", *(Path(word).name if word.endswith(".json") else word for word in arguments)]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git_commit": commit or _output_of("git", "rev-parse", "HEAD") or "unknown",
         "device": torch.cuda.get_device_name(),
