@@ -15,6 +15,7 @@ from yolotrt_lab.cli.console import JsonOption, emit, note, progress_bar, table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from yolotrt_lab.precision.image_profile import ImageProfile
     from yolotrt_lab.precision.observation import Observation
     from yolotrt_lab.precision.representativeness import RepresentativenessReport
     from yolotrt_lab.precision.table import CalibrationTable
@@ -80,13 +81,14 @@ def calibrate(
     version_number(tensorrt)  # so that a wrong one is noticed before any work
     input_hw = _input_hw(model)
     chosen = _choose(data, images, split=split, reference=reference, count=count, seed=seed)
+    profiles = _profiles(chosen, input_hw=input_hw)  # first, so that a broken label is noticed before any long work
     with progress_bar(f"Calibrating ({', '.join(methods)})") as on_progress:
         batches = ImageBatches(chosen.images, input_hw=input_hw)
         observation = observe_activations(
             model, batches, histograms=bool(reports) or methods != ["minmax"], on_progress=on_progress
         )
     tables = tables_from_observation(observation, methods)
-    judged = _judge(chosen, observation, tables[methods[0]], input_hw=input_hw)
+    judged = _judge(chosen, profiles, observation, tables[methods[0]])
     caches = _write_caches(tables, output or model.with_suffix(".calibration"), tensorrt=tensorrt)
     for path in reports:
         _write_report(path, judged, observation, chosen)
@@ -168,19 +170,24 @@ def _choose(
     return _Choice(chosen, dataset.images(other), classes, (f"{name}, drawn", other))
 
 
-def _judge(
-    chosen: _Choice, observation: Observation, ranges: CalibrationTable, *, input_hw: tuple[int, int]
-) -> RepresentativenessReport:
+def _profiles(chosen: _Choice, *, input_hw: tuple[int, int]) -> tuple[ImageProfile, ImageProfile]:
     from yolotrt_lab.precision.image_profile import profile_images
-    from yolotrt_lab.precision.representativeness import judge_representativeness
 
     classes = len(chosen.class_names) or None
-    profile = profile_images(chosen.images, input_hw=input_hw, num_classes=classes)
+    calibration = profile_images(chosen.images, input_hw=input_hw, num_classes=classes)
     with progress_bar("Looking at what they stand for") as on_progress:
-        reference = profile_images(chosen.reference, input_hw=input_hw, num_classes=classes, on_progress=on_progress)
+        return calibration, profile_images(
+            chosen.reference, input_hw=input_hw, num_classes=classes, on_progress=on_progress
+        )
+
+
+def _judge(
+    chosen: _Choice, profiles: tuple[ImageProfile, ImageProfile], observation: Observation, ranges: CalibrationTable
+) -> RepresentativenessReport:
+    from yolotrt_lab.precision.representativeness import judge_representativeness
+
     return judge_representativeness(
-        profile,
-        reference,
+        *profiles,
         class_names=chosen.class_names,
         method=ranges.method,
         saturation=ranges.saturation,

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import onnx
 import pytest
 
 from yolotrt_lab.cli.main import main
-from yolotrt_lab.precision import calibration, representativeness
+from yolotrt_lab.precision import calibration, observation, representativeness
 from yolotrt_lab.precision.placement import plan_placement
 from yolotrt_lab.precision.table import read_calibration_cache
 
@@ -126,6 +127,15 @@ def test_bad_input_gives_a_message(detector, data, tmp_path, capsys, monkeypatch
     assert words in " ".join(err.split())
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_label_is_noticed_first(detector, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(observation, "make_watching_session", None)  # whoever calibrates now, fails
+    copy = tmp_path / "data"
+    shutil.copytree(data.parent, copy)
+    (copy / "labels" / "train" / "3.txt").write_text("7 0.5 0.5 0.1 0.1\n")
+    assert main(["calibrate", str(detector), "--data", str(copy / "data.yaml"), "-o", str(tmp_path / "c")]) == 2
+    assert "3.txt" in capsys.readouterr().err
 
 
 def test_a_model_of_any_size(detector, data, tmp_path, capsys):
