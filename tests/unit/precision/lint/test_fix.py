@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.unit.precision.lint.mutations import MUTATIONS, drop_pair, node, pair, value
+from tests.unit.precision.lint.mutations import MUTATIONS, constant, drop_pair, node, pair, value
 from yolotrt_lab.errors import InputError
 from yolotrt_lab.precision.lint.fix import fix_qdq
 from yolotrt_lab.precision.lint.linter import lint_qdq
@@ -120,6 +120,26 @@ def test_untouched_scales_keep_every_bit(clean, clean_bytes, paths):
     for tensor in before.graph.initializer:
         if tensor.name.endswith("_scale") and tensor.name != "images_scale":
             np.testing.assert_array_equal(value(after, tensor.name), numpy_helper.to_array(tensor))
+
+
+def test_steps_of_weights_that_someone_chose_are_kept(clean, paths):
+    """Clipping the largest weights may have been the point."""
+    chosen = value(clean, "p3.weight_scale") * np.float32(0.8)
+    constant(clean, "p3.weight_scale", chosen)
+    MUTATIONS["logits"].change(clean)
+    onnx.save(clean, paths[0])
+    assert fix_qdq(*paths).clean
+    np.testing.assert_array_equal(value(onnx.load(paths[1]), "p3.weight_scale"), chosen)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_of_two_pairs_in_a_row_the_narrower_range_stays(clean, paths, factor):
+    """It is what was left of the tensor; the wider would only cost steps."""
+    first = value(clean, "images_scale")
+    pair(clean, "images_dequantized", scale=first * np.float32(factor))
+    onnx.save(clean, paths[0])
+    assert fix_qdq(*paths).clean
+    assert value(onnx.load(paths[1]), "images_scale") == pytest.approx(first * min(factor, 1.0), rel=1e-6)
 
 
 def test_biases_come_back_as_floats(clean, clean_bytes, paths):
