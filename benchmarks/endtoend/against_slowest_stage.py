@@ -8,6 +8,7 @@ rest is taken from the engine: nothing can hide it, and the least possible ratio
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
@@ -47,10 +48,11 @@ def open_engine(backend: str, model: Path, *, cores: int | None) -> Runtime:
 
 
 def compare_with_slowest_stage(
-    backend: str, model: Path, images: Path, class_names: Sequence[str], cores: int | None, repeats: int
+    backend: str, model: Path, images: Path, class_names: Sequence[str], cores: int | None, frames: int, repeats: int
 ) -> dict[str, Any]:
     """Return milliseconds per frame of every stage alone and of the stream, and the stream's ratio to the slowest."""
-    paths = list_images(images)
+    # Starting a stream takes some milliseconds for the memory of its requests; a stream is longer than that.
+    paths = list(itertools.islice(itertools.cycle(list_images(images)), frames))
     with open_engine(backend, model, cores=cores) as runtime:
         detector = detector_from_runtime(runtime, class_names=tuple(class_names))
         ways = _ways(detector, runtime, paths)

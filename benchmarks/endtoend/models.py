@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,17 +99,17 @@ def anchor_based_onnx(path: Path, *, class_names: Sequence[str], image_size: int
     Ultralytics has since given YOLOv5 the anchor-free head; backbone and neck are the same. The anchor-based head is a
     third cheaper, so pre- and postprocessing weigh more.
     """
-    import io
-
     import torch
 
     import_ultralytics(purpose="make a YOLOv5n")
     network = _with_anchors(_untrained("yolov5n.yaml", class_names).eval().fuse(verbose=False), len(class_names))
     buffer = io.BytesIO()
     image = torch.zeros(1, 3, image_size, image_size)
-    torch.onnx.export(
-        network, (image,), buffer, input_names=["images"], output_names=["output0"], opset_version=17, dynamo=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch would like its newer exporter, which writes other graphs
+        torch.onnx.export(
+            network, (image,), buffer, input_names=["images"], output_names=["output0"], opset_version=17, dynamo=False
+        )
     write_bytes(path, buffer.getvalue())
     return path
 
