@@ -162,7 +162,7 @@ def _lines(found: dict[str, Any], stem: str) -> Iterator[str]:
     yield ""
     yield f"Driver {first['before']['driver_version']}, CUDA {first['cuda']}, cuDNN {first['cudnn']}; {versions}."
     yield f"Clocks as found: {first['before']['clocks.sm']} idle, {first['after']['clocks.sm']} after, of at most"
-    yield f"{first['before']['clocks.max.sm']}. Commands, commits and states of the device are in [{stem}.json]({stem}.json)."
+    yield f"{first['before']['clocks.max.sm']}. Commands, commits and clocks of each part: [{stem}.json]({stem}.json)."
     yield ""
     yield from _framework_lines(found["frameworks"], stem)
     yield from _accuracy_lines(found["frameworks"], stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from yolotrt_lab.detection.decode import OutputLayout, fits_layout
 from yolotrt_lab.detection.letterbox import LetterboxTransform
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, LabWarning
 from yolotrt_lab.optional import require
 from yolotrt_lab.types import Array, Detections
 
@@ -37,7 +38,8 @@ class PostprocessConfig:
         iou_threshold: Of two boxes of a class with a greater IoU than this, keep the better.
         max_detections: Keep at most this many per image.
         max_candidates: Of more candidates than this above the threshold, only the best enter NMS: a power of two,
-            32 to 1024. The result is that of NMS over all as long as `max_detections` are kept, or no more came.
+            32 to 1024. The result is that of NMS over all as long as `max_detections` are kept, or no more came;
+            otherwise a warning says so.
     """
 
     conf_threshold: float = 0.25
@@ -165,12 +167,16 @@ class GpuPostprocess:
         )  # fmt: skip
 
 
-def detections_from_result(result: Array) -> list[Detections]:
+def detections_from_result(result: Array, *, max_candidates: int) -> list[Detections]:
     """Return the detections of each image of the batch, best first, in pixels of the image.
 
     Args:
         result: `GpuPostprocess.result` on the host. Row 0 holds how many were kept, how many candidates there were,
             and faults; the other rows left, top, right, bottom, score, class.
+        max_candidates: Of the configuration.
+
+    Warns:
+        LabWarning: More candidates came than enter NMS, and fewer boxes stayed than may: some may be missing.
 
     Raises:
         InputError: The network's output was unusable: NaN, infinity, scores that are no probabilities, unknown classes.
@@ -178,7 +184,7 @@ def detections_from_result(result: Array) -> list[Detections]:
     Example:
         >>> result = np.zeros((1, 3, 6), np.float32)
         >>> result[0, 0, 0], result[0, 1] = 1, (10, 20, 30, 40, 0.9, 2)
-        >>> found = detections_from_result(result)[0]
+        >>> found = detections_from_result(result, max_candidates=32)[0]
         >>> found.xyxy.tolist(), found.class_ids.tolist()
         ([[10.0, 20.0, 30.0, 40.0]], [2])
     """
@@ -188,6 +194,13 @@ def detections_from_result(result: Array) -> list[Detections]:
             raise InputError(f"The network's output holds {got}.", expected=expected, got=got, fix=fix)
     found = []
     for image in result:
+        if image[0, 1] > max_candidates and image[0, 0] < len(image) - 1:
+            warnings.warn(
+                f"{int(image[0, 1])} candidates passed the threshold, of which only the best {max_candidates} entered "
+                "NMS; boxes may be missing. Raise conf_threshold or max_candidates.",
+                LabWarning,
+                stacklevel=2,
+            )
         rows = image[1 : 1 + int(image[0, 0])]
         found.append(Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64)))
     return found

@@ -120,7 +120,7 @@ class Slot:
         """
         self._done.synchronize()
         self.is_busy = False
-        return detections_from_result(self._result_view)
+        return detections_from_result(self._result_view, max_candidates=self._options.config.max_candidates)
 
     def stages(self, image_hw: tuple[int, int]) -> dict[str, Callable[[], object]]:
         """Return what `submit` asks for, by name and in order, each to be called on `stream`; to measure them apart."""

@@ -7,6 +7,8 @@ on which there is nothing to measure: pageable and pinned memory are one and the
   engine keeps all multiprocessors busy for a given time, so that two of them cannot run at once.
 - Batches and launches: the course's YOLOv5n at 640, FP16, in PyTorch 2.11, launched kernel by kernel ("eager") and as
   one CUDA graph; 120 to 300 calls each. An engine of TensorRT's would be faster; the shape of the curves is the point.
+- All on the GPU: the same network between letterbox and NMS as kernels, by `benchmarks/gpu_end_to_end.py`; medians of
+  20 rounds, each stage timed with CUDA events. What else was measured is in course/results/gpu_h200.json.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from yolotrt_lab.engines.call_trace import DeviceCall
 from yolotrt_lab.profiling.replay import GpuModel
 
 __all__ = [
+    "ALL_ON_GPU",
     "COPIES",
     "FRAME_BYTES",
     "H200",
@@ -151,3 +154,6 @@ class LaunchTime:
 
 LAUNCHES = (LaunchTime("kernel by kernel", 2.46, 2.60), LaunchTime("one CUDA graph", 0.0035, 0.93))
 """259 kernels and copies, which keep the GPU busy for 0.88 ms."""
+
+ALL_ON_GPU = {"preprocess": 0.006, "copy_in": 0.026, "inference": 0.942, "copy_out": 0.002, "postprocess": 0.025}
+"""Milliseconds of one 640x640 image, from pinned memory to boxes in pinned memory, as one CUDA graph."""

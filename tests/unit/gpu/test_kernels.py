@@ -14,7 +14,7 @@ import torch
 from yolotrt_lab.detection.decode import OutputLayout, decode
 from yolotrt_lab.detection.letterbox import LetterboxTransform, image_xyxy_from_input_xyxy, preprocess
 from yolotrt_lab.detection.nms import class_aware_nms
-from yolotrt_lab.errors import InputError
+from yolotrt_lab.errors import InputError, LabWarning
 from yolotrt_lab.gpu.letterbox import GpuLetterbox
 from yolotrt_lab.gpu.postprocess import GpuPostprocess, PostprocessConfig, detections_from_result
 
@@ -98,7 +98,7 @@ def on_device(output, layout, config, *, classes=3, runs=1):
     postprocess = GpuPostprocess(output.shape, layout=layout, num_classes=classes, config=config, device=DEVICE)
     for _ in range(runs):
         result = postprocess(torch.from_numpy(output).to(DEVICE), TRANSFORM)
-    return detections_from_result(result.cpu().numpy())
+    return detections_from_result(result.cpu().numpy(), max_candidates=config.max_candidates)
 
 
 def on_host(output, layout, config):
@@ -161,6 +161,11 @@ class TestPostprocess:
         assert len(assert_same(output, FREE, config, classes=1)[0]) == 2
         config = PostprocessConfig(iou_threshold=0.69, max_detections=32, max_candidates=32)
         assert len(assert_same(output, FREE, config, classes=1)[0]) == 1
+
+    def test_warns_of_boxes_that_may_be_missing(self):
+        config = PostprocessConfig(iou_threshold=0.0, max_detections=32, max_candidates=32)
+        with pytest.warns(LabWarning, match="candidates passed the threshold"):
+            on_device(raw_output(FREE), FREE, config)
 
     def test_a_suppressed_box_suppresses_nothing(self):
         # Three in a row, each overlapping the next: the first and the third stay.
