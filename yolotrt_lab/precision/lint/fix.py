@@ -12,8 +12,9 @@ from onnx import ModelProto, TensorProto
 
 from yolotrt_lab.errors import LabError
 from yolotrt_lab.export.divergence import make_session
-from yolotrt_lab.export.graph import opset_version, tensor_specs
+from yolotrt_lab.export.graph import all_tensors, opset_version, tensor_specs
 from yolotrt_lab.export.loading import load_onnx_any
+from yolotrt_lab.export.metadata import parse_model
 from yolotrt_lab.files import atomic_path
 from yolotrt_lab.precision.casting import check_result
 from yolotrt_lab.precision.lint.linter import lint_qdq
@@ -95,8 +96,8 @@ def fix_qdq(onnx_in: Path, onnx_out: Path, *, inputs: Mapping[str, Array] | None
 
     All pairs are taken out and placed anew: at the inputs of the convolutions and residual Adds that were quantized
     before, with symmetric INT8 ranges that cover the old ones, weights per output channel, biases and the head in high
-    precision. What was in high precision stays there. A model that breaks no rule is copied byte by byte, so repairing
-    twice changes nothing. No calibration is done: a layer whose range nothing says goes back to high precision, and
+    precision. What was in high precision stays there. A model that breaks no rule is copied, so repairing twice
+    changes nothing. No calibration is done: a layer whose range nothing says goes back to high precision, and
     constants that were stored as integers keep their rounding.
 
     Args:
@@ -112,8 +113,10 @@ def fix_qdq(onnx_in: Path, onnx_out: Path, *, inputs: Mapping[str, Array] | None
     original = load_onnx_any(onnx_in)
     before = lint_qdq(original)
     if not any(violation.fixable for violation in before):
+        scattered = any(tensor.data_location == TensorProto.EXTERNAL for tensor in all_tensors(parse_model(onnx_in)))
+        data = original.SerializeToString(deterministic=True) if scattered else onnx_in.read_bytes()
         with atomic_path(onnx_out) as target:
-            target.write_bytes(onnx_in.read_bytes())
+            target.write_bytes(data)
         return FixReport(onnx_out, (), before, {}, (), OutputDifference(0.0, 0.0, "none"))
     rebuilt = _repaired(original)
     after = lint_qdq(rebuilt.model)
@@ -172,6 +175,8 @@ def _difference(original: ModelProto, repaired: ModelProto, inputs: Mapping[str,
         for now, then in zip(results[1], results[0], strict=True)
         if now.shape == then.shape
     ]
+    if not pairs:
+        return OutputDifference(None, None, name, "no output has the shape it had")
     now, then = (np.concatenate(part) for part in zip(*pairs, strict=True))
     if not np.all(np.isfinite(then)):
         return OutputDifference(None, None, name, "the original puts out numbers that are not finite")

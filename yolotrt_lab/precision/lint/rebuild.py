@@ -75,8 +75,7 @@ class _Steps:
 
     def of(self, tensor: str) -> float | None:
         """Return a step that covers a tensor, None if nothing says it."""
-        if self._known.get(tensor) is None and tensor not in self._known:
-            self._known[tensor] = None  # a cycle cannot be, but nothing may hang
+        if tensor not in self._known:
             self._known[tensor] = self._derived(tensor)
         return self._known[tensor]
 

@@ -77,6 +77,18 @@ def test_a_clean_model_is_copied(clean_bytes, paths):
     assert fixed.read_bytes() == clean_bytes
 
 
+@pytest.mark.parametrize("names", [(), ("logits",)], ids=["clean", "repaired"])
+def test_weights_in_a_file_of_their_own_come_along(clean, images, run, tmp_path, names):
+    for name in names:
+        MUTATIONS[name].change(clean)
+    (tmp_path / "given").mkdir()
+    given = tmp_path / "given" / "model.onnx"
+    onnx.save(clean, given, save_as_external_data=True, location="weights.bin", size_threshold=256)
+    expected = run(given, images)
+    fix_qdq(given, tmp_path / "fixed.onnx")
+    assert relative_l2(run(tmp_path / "fixed.onnx", images), expected) < 0.1
+
+
 @pytest.mark.parametrize("source", ["defaults", "safe", "modelopt"])
 def test_others_graphs_become_clean(ort_quantized, safe_settings, detector, images, run, paths, source):
     """Both against the FP32 model: the repair must not lose what the quantizer had."""
