@@ -193,9 +193,9 @@ def _channel_step(layer: PlacedLayer, costs: GraphCosts) -> Iterator[tuple[float
     after = max(layer.time_ms * (1 - waste), layer.least_ms)
     yield (
         layer.time_ms - after,
-        f"Its {inputs} input and {outputs} output channels are no multiples of {step}; a kernel for {step} pads them "
-        f"to {padded[0]} and {padded[1]}, and {waste:.0%} of its products are with zeros. With channels that fit, at "
-        f"most: {_gain(layer, after)}.",
+        f"Its {inputs} input and {outputs} output channels are not both multiples of {step}; a kernel for {step} pads "
+        f"them to {padded[0]} and {padded[1]}, and {waste:.0%} of its products are with zeros. With channels that fit, "
+        f"at most: {_gain(layer, after)}.",
     )
 
 

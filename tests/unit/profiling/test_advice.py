@@ -71,7 +71,7 @@ def test_memory_bound_elementwise():
 def test_channels_that_do_not_fit():
     costs = convolution((3, 16))
     (found,) = advice_about(costs, layer("a", "bf16", 1.0, "/a/Conv", "/a/Relu"), engine_precision="bf16")
-    assert any("3 input and 16 output channels are no multiples of 8" in step for step in found.steps)
+    assert any("3 input and 16 output channels are not both multiples of 8" in step for step in found.steps)
     assert any("62% of its products are with zeros" in step for step in found.steps)
     (fits,) = advice_about(convolution((16, 16)), layer("a", "bf16", 1.0, "/a/Conv"), engine_precision="bf16")
     assert "multiples" not in fits.text

@@ -292,9 +292,26 @@ def _draw_edge(axes: Axes, source: _Box, target: _Box, others: Sequence[_Box]) -
     middle = (start[0] + end[0]) / 2
     hidden = any(box.y >= source.bottom and box.bottom <= target.y and box.x < middle < box.x + box.w for box in others)
     if hidden:
-        _arrow(axes, (source.x, source.y + source.h * 0.7), (target.x, target.y + target.h * 0.3), bend=0.35)
+        _draw_detour(axes, source, target, others)
     else:
         _arrow(axes, start, end, bend=0.0 if abs(start[0] - end[0]) < 0.2 else 0.08)
+
+
+def _draw_detour(axes: Axes, source: _Box, target: _Box, others: Sequence[_Box]) -> None:
+    """Draw an arrow around the side with fewer boxes, the left if there is room, bent no further than that allows."""
+    left = min(source.x, target.x)
+    right = max(source.x + source.w, target.x + target.w)
+    between = [box for box in others if box.y < target.y and box.bottom > source.bottom]
+    in_the_way = (sum(box.x < left - 0.01 for box in between), sum(box.x + box.w > right + 0.01 for box in between))
+    # Straight arrows of parallel branches run on the right.
+    goes_left = in_the_way[0] <= in_the_way[1] and (left >= 1.0 or left >= _WIDEST - right)
+    y = (source.y + source.h * 0.7, target.y + target.h * 0.3)
+    room = left if goes_left else _WIDEST - right
+    bend = min(0.35, 1.8 * max(room, 0.3) / (y[1] - y[0]))  # an arc's height is half its length times the bend
+    if goes_left:
+        _arrow(axes, (source.x, y[0]), (target.x, y[1]), bend=bend)
+    else:
+        _arrow(axes, (source.x + source.w, y[0]), (target.x + target.w, y[1]), bend=-bend)
 
 
 def _draw_side_edge(axes: Axes, source: _Box, target: _Box) -> None:
