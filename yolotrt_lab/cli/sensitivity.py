@@ -248,20 +248,24 @@ def _plan(
 
 
 def _layers(ranked: SensitivityReport, plan: MixedPlan) -> Table:
+    shown = ranked.ranked[:_SHOWN]
+    columns = ["layer", "damage", "spared", "99 % / max", ""]
     rows = [
-        (
+        [
             layer.node,
             f"{layer.share:.1%}",
-            f"{layer.alone:.4f}",
             f"{layer.spared:.1%}",
             f"{layer.input_bulk:.3g} / {layer.input_amax:.3g}",
-            "" if layer.map_loss is None else f"{layer.map_loss:+.4f}",
             "kept" if layer.node in plan.chosen.kept else "",
-        )
-        for layer in ranked.ranked[:_SHOWN]
+        ]
+        for layer in shown
     ]
-    columns = ("layer", "damage", "error alone", "spared if kept", "inputs 99 % / max", "mAP loss", "")
-    return table(f"The {len(rows)} layers that INT8 hurts most, of {len(ranked.layers)}", columns, rows)
+    if any(layer.map_loss is not None for layer in shown):
+        columns.insert(3, "mAP loss")
+        for row, layer in zip(rows, shown, strict=True):
+            row.insert(3, "" if layer.map_loss is None else f"{layer.map_loss:+.4f}")
+    title = f"What INT8 hurts most: damage alone, spared when kept, range of the inputs ({len(ranked.layers)} layers)"
+    return table(title, columns, rows)
 
 
 def _curve(plan: MixedPlan) -> Table:
