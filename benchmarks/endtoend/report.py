@@ -119,7 +119,8 @@ def _memory_lines(memory: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for row in memory:
         slope = row["mib_per_1000_frames"]
-        interval = f"{slope['slope']:+.4f} ({slope['low']:+.4f} to {slope['high']:+.4f})"
+        middle, low, high = (round(slope[name], 4) + 0.0 for name in ("slope", "low", "high"))  # no negative zero
+        interval = f"{middle:+.4f} ({low:+.4f} to {high:+.4f})"
         ends = (f"{row['first_mib']:.1f}", f"{row['last_mib']:.1f}", f"{row['growth_mib']:+.2f}")
         rows.append((row["engine"], _WAYS[row["way"]], str(row["frames"]), *ends, interval))
     return ["## Resident memory at input size 160, after warming up", "", *_table(header, rows)]
