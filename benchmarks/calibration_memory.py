@@ -125,14 +125,14 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
 def _ladders(options: argparse.Namespace, counts: list[int], deadline: float) -> Iterator[Run]:
     """Yield the runs, the most important ones first, until one of a ladder fails or the time is up."""
     most, few = counts[-1:], counts[:2]
-    plan = [(OURS, "int8", few), (THEIRS, "int8", counts), (OURS, "int8", most), (OURS, "all", few),
+    plan = [(OURS, "int8", few), (OURS, "int8", most), (THEIRS, "int8", counts), (OURS, "all", few),
             (THEIRS, "all", counts), (PIECES, "int8", few)]  # fmt: skip
     rates: dict[tuple[str, str], float] = {}
     for calibrator, tensors, ladder in plan:
         for wanted in ladder:
             left = deadline - time.monotonic()
             rate = rates.get((calibrator, tensors), 0.0)
-            count = min(wanted, int(0.9 * left / rate)) if rate else wanted
+            count = min(wanted, int(0.75 * left / rate)) if rate else wanted
             if count < counts[0] or left <= 0:
                 note(f"No time left for {calibrator}, {tensors} tensors, {wanted} images")
                 break
