@@ -289,7 +289,7 @@ def _picture(options: argparse.Namespace, runs: list[Run]) -> bytes:
                           color=colors[calibrator])  # fmt: skip
                 if not done:
                     axes.annotate(run.outcome, (x, y), xytext=(0, -19), ha="center", textcoords="offset points",
-                                  fontsize=10, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+                                  fontsize=10, color=INK, bbox={"facecolor": "white", "edgecolor": "none"})  # fmt: skip
     axes.axhline(options.memory_gib, color=INK, linewidth=1, linestyle=":")
     axes.annotate(f"limit {options.memory_gib:g} GiB", (0.99, options.memory_gib), xytext=(0, 3), ha="right",
                   xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=10, color=INK)  # fmt: skip
