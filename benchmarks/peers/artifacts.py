@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -211,13 +212,19 @@ def _digest(*parts: str) -> str:
 def _run_job(python: Path, script: str, job: Path, *, log: Path) -> str:
     """Run a peer's script and return why it failed; empty if it did not."""
     limit = int(psutil.virtual_memory().available * MEMORY_SHARE)
-    environment = {**os.environ, "YOLO_AUTOINSTALL": "False", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "YOLO_AUTOINSTALL": "False",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(PEERS.parent),
+    }
     command = [str(python), "-m", f"{PEERS.name}.{script}", str(job.resolve())]
     try:
-        with log.open("w", encoding="utf-8") as stream:
+        # Some leave temporary files where they are called.
+        with log.open("w", encoding="utf-8") as stream, tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
                 command,
-                cwd=PEERS.parent,
+                cwd=folder,
                 env=environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
