@@ -66,7 +66,8 @@ def ultralytics_openvino(weights: Path, folder: Path, *, image_size: int = 640) 
     ultralytics = import_ultralytics(purpose="export to OpenVINO")
     copy = folder / weights.name
     shutil.copyfile(weights, copy)
-    with silence(folder / "export.log"):
+    with silence(folder / "export.log"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ultralytics traces with a function that PyTorch would rather have replaced
         exported = ultralytics.YOLO(str(copy)).export(format="openvino", imgsz=image_size, batch=1, verbose=False)
     found = Path(str(exported))
     if not next(found.glob("*.xml"), None):
