@@ -179,12 +179,11 @@ def _streams(workloads: list[Workload], options: argparse.Namespace, folder: Pat
     for backend, path in (("openvino", model), ("tensorrt", engine)):
         for cores in (1, None):
             with Worker() as worker:
-                rows.append(
-                    worker.call(
-                        compare_with_slowest_stage, backend, path, workload.images, workload.class_names, cores,
-                        max(options.repeats - 2, 1),
-                    )
+                row = worker.call(
+                    compare_with_slowest_stage, backend, path, workload.images, workload.class_names, cores,
+                    max(options.images, 8) * 8 // 5, max(options.repeats - 3, 1),
                 )  # fmt: skip
+            rows.append(row)
     return rows
 
 
