@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 from peers.recipes import OURS
 from peers.results import Row
@@ -42,13 +43,16 @@ def tradeoff_figure(results: Mapping[str, Any]) -> Figure:
     )  # fmt: skip
     drawn = [(axes, _draw(axes, name, content)) for axes, (name, content) in zip(panels, datasets.items(), strict=True)]
     for axes, (rows, lines) in drawn:  # last, when no panel moves any more
-        place_labels(
+        inks = [readable(COLORS.get(row["maker"], INK)) for row in rows]
+        notes = place_labels(
             axes,
             [_point(row) for row in rows],
             [row["model"] if row["maker"] in (OURS, "not quantized") else _peer_label(row) for row in rows],
-            colors=[readable(COLORS.get(row["maker"], INK)) for row in rows],
+            colors=inks,
             segments=lines,
         )
+        for note, row, ink in zip(notes, rows, inks, strict=True):
+            _connect(axes, note, _point(row), ink)
     return figure
 
 
@@ -127,15 +131,24 @@ def _set_limits(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylim(min(y) - pad_y, max(y) + pad_y)
 
 
-def _far_note(rows: Iterable[Row]) -> str:
-    texts = [
-        f"{_peer_label(row)} in {row['runtime']} ({row['map50_95']:.3f}, {row['time_to_fp32']['median']:.2f})"
-        for row in rows
-    ]
-    if not texts:
+def _far_note(rows: Sequence[Row]) -> str:
+    if not rows:
         return ""
-    pairs = ["; ".join(texts[index : index + 2]) for index in range(0, len(texts), 2)]
-    return "\nOutside (mAP, time): " + "\n".join(pairs)
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        names = models.setdefault(row["maker"], [])
+        names += [] if row["model"] in names else [row["model"]]
+    listed = "; ".join(f"{maker}: {', '.join(names)}" for maker, names in models.items())
+    return f"\nToo slow or inaccurate to show in some runtimes, see the table ({len(rows)} rows):\n{listed}"
+
+
+def _connect(axes: Axes, note: Annotation, point: tuple[float, float], color: str) -> None:
+    """Draw a thin line from a label to its point."""
+    box = note.get_window_extent()
+    x, y = axes.transData.transform(point)
+    nearest = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
+    (end,) = axes.transData.inverted().transform([nearest])
+    axes.plot([point[0], end[0]], [point[1], end[1]], color=color, linewidth=0.7, alpha=0.7, zorder=2)
 
 
 def _maker_handles(makers: Iterable[str]) -> list[Line2D]:
