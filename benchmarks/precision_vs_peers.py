@@ -29,7 +29,7 @@ from typing import Any
 
 from peers.artifacts import Workshop
 from peers.bootstrap import draw_images
-from peers.measure import Accuracy, Contender, SplitImages, map_judge, measure_accuracy, measure_times, open_contender
+from peers.measure import Accuracy, Contender, SplitImages, measure_accuracy, measure_times, open_contender
 from peers.plot import tradeoff_figure
 from peers.recipes import Recipe, select_recipes
 from peers.results import goals, make_rows
@@ -142,7 +142,6 @@ def _measure(dataset: Dataset, weights: Path, recipes: Sequence[Recipe], options
         dataset=dataset,
         images=pick_images(dataset.images("train"), count=options.calibration_images),
         peers_python=options.peers_python,
-        judge=map_judge(lambda: SplitImages.read(dataset, split="val")),
         say=note,
     )
     artifacts = {recipe.key: workshop.make(recipe) for recipe in recipes}

@@ -26,7 +26,7 @@ import psutil
 import yaml
 
 import yolotrt_lab.precision
-from peers.ours import IMAGE_HW, Judge, make_fp16, make_int8, make_mixed
+from peers.ours import IMAGE_HW, make_fp16, make_int8, make_mixed
 from peers.recipes import REFERENCE, Recipe
 from yolotrt_lab.data.datasets import Dataset
 from yolotrt_lab.data.images import read_image
@@ -74,7 +74,6 @@ class Workshop:
         dataset: What `images` belong to.
         images: Calibration images, the same for all.
         peers_python: Interpreter that has the peers' packages; None if there is none.
-        judge: Judges our candidates for mixed precision.
         say: Called with a line of progress.
     """
 
@@ -86,7 +85,6 @@ class Workshop:
         dataset: Dataset,
         images: Sequence[Path],
         peers_python: Path | None,
-        judge: Judge,
         say: Callable[[str], None],
     ) -> None:
         self.folder = folder
@@ -94,7 +92,6 @@ class Workshop:
         self.images = tuple(images)
         self._weights = weights
         self._peers_python = peers_python
-        self._judge = judge
         self._say = say
         self._inputs = _digest(sha256_of(weights), *(sha256_of(path) for path in self.images))
 
@@ -141,11 +138,9 @@ class Workshop:
             return {"onnx_sha256": sha256_of(self.onnx)}
         if precision is Precision.FP16:
             return make_fp16(self.onnx, path)
-        if "budget" not in recipe.settings:
+        if "damage" not in recipe.settings:
             return make_int8(self.onnx, path, table=self.ranges)
-        return make_mixed(
-            self.onnx, path, table=self.ranges, images=self.images, judge=self._judge, settings=recipe.settings
-        )
+        return make_mixed(self.onnx, path, table=self.ranges, images=self.images, settings=recipe.settings)
 
     def _make_peers(self, recipe: Recipe, path: Path) -> dict[str, Any]:
         job = {

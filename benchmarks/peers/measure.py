@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from peers.artifacts import Artifact
 from peers.bootstrap import Counts, JudgedImages
-from peers.ours import IMAGE_HW, Judge
+from peers.ours import IMAGE_HW
 from peers.recipes import REFERENCE, Recipe, Run
 from yolotrt_lab.data.datasets import Dataset
 from yolotrt_lab.data.images import read_image
@@ -33,7 +32,7 @@ from yolotrt_lab.runtimes.open import open_runtime
 from yolotrt_lab.runtimes.openvino import OpenVinoRuntime
 from yolotrt_lab.types import Array, Detections, FloatArray, Precision
 
-__all__ = ["Accuracy", "Contender", "SplitImages", "map_judge", "measure_accuracy", "measure_times", "open_contender"]
+__all__ = ["Accuracy", "Contender", "SplitImages", "measure_accuracy", "measure_times", "open_contender"]
 
 _HINTS = {"f32": Precision.FP32, "bf16": Precision.BF16}
 
@@ -141,24 +140,6 @@ def measure_accuracy(runtime: Runtime, images: SplitImages, draws: Counts) -> Ac
     judged = JudgedImages.judge(images.truths, found, num_classes=len(images.class_names))
     sampled = np.array([judged.map50_95(counts) for counts in draws])
     return Accuracy(metrics.map50, metrics.map50_95, sampled)
-
-
-def map_judge(images: Callable[[], SplitImages]) -> Judge:
-    """Return a function that builds an engine from an ONNX file and measures its mAP50-95.
-
-    Args:
-        images: Reads the images, when they are needed.
-    """
-
-    def judge(onnx: Path) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            engine = Path(folder) / "judged.engine"
-            build_engine(onnx, engine, options=EngineOptions())
-            with open_runtime(engine, batch=1) as runtime:
-                return measure_accuracy(runtime, split(), np.zeros((0, 0), np.int64)).map50_95
-
-    split = functools.cache(images)
-    return judge
 
 
 def measure_times(

@@ -87,7 +87,7 @@ RECIPES: tuple[Recipe, ...] = (
         "INT8 mixed",
         "int8-mixed.onnx",
         (_TENSORRT, Run("openvino", "bf16")),
-        settings={"precision": "int8", "budget": 0.002},
+        settings={"precision": "int8", "damage": 0.5},
     ),
     Recipe(
         "unquantized",

@@ -17,6 +17,8 @@ SMALLER = {
     ("data", "make"): "--train 8 --val 3 --test 3 --workers 1",
     ("train",): "--epochs 1 --imgsz 160 --max-images 8",
     ("export",): "--imgsz 160",
+    ("calibrate",): "--count 4",
+    ("layers",): "--repeats 2 --roof fp32=100,int8=400,gb_s=20",
     ("bench",): "--rounds 2 --warmup 1",
 }
 

@@ -221,7 +221,6 @@ def workshop(tmp_path):
         dataset=Dataset("tiny", tmp_path, ("a",), MappingProxyType({"train": tuple(paths)})),
         images=paths,
         peers_python=None,
-        judge=lambda path: 0.0,
         say=lambda text: None,
     )
     graph = helper.make_graph(
