@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from yolotrt_lab.optional import require
 
-__all__ = ["lower_all_but"]
+__all__ = ["lower_all_but", "spare_expectations"]
 
 _ALL = 99
 _LOWERED: dict[str, int] = dict.fromkeys(
@@ -71,6 +73,36 @@ def lower_all_but(model: Any, kept: Collection[str], *, element_type: str, inste
         if low:
             lowered.update((operation.get_name(), index) for index in range(operation.get_output_size()))
     model.validate_nodes_and_infer_types()
+
+
+def spare_expectations(model: Any) -> int:
+    """Write FP32 convolutions of 1 x 1 to one channel as sums of products, in place, so that a hint spares them.
+
+    Under a 16-bit hint OpenVINO computes convolutions and all before them in 16 bits, and leaves in FP32 what comes
+    behind the last one. DFL's convolution, which only takes an expectation over bins, would drag the decode with it.
+
+    Args:
+        model: An `openvino.Model` whose other types are 16-bit.
+
+    Returns:
+        The number of convolutions rewritten.
+    """
+    opset = require("openvino.opset13", purpose="mix precisions on the CPU")
+    count = 0
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() != "Convolution" or operation.get_output_element_type(0).get_type_name() != "f32":
+            continue
+        weights = operation.input_value(1)
+        shape = weights.get_partial_shape()
+        if shape.is_dynamic or [*shape.to_shape()][::2] != [1, 1] or shape.to_shape()[3] != 1:
+            continue
+        products = opset.multiply(operation.input_value(0), weights)
+        products.set_friendly_name(f"{operation.get_friendly_name()}/products")
+        total = opset.reduce_sum(products, np.array([1]), keep_dims=True)
+        total.set_friendly_name(operation.get_friendly_name())
+        operation.output(0).replace(total.output(0))
+        count += 1
+    return count
 
 
 def _restore(port: Any, restored: Any, reader: Any) -> None:

@@ -11,7 +11,7 @@ from yolotrt_lab.emulation.memory import DeviceFault
 from yolotrt_lab.emulation.tensorrt.compiler import CompiledNetwork, compile_model, compile_settings, read_network
 from yolotrt_lab.emulation.tensorrt.execution import OpenvinoExecutor
 from yolotrt_lab.emulation.tensorrt.layers import EngineLayer, engine_layers
-from yolotrt_lab.emulation.tensorrt.openvino_lowering import lower_all_but
+from yolotrt_lab.emulation.tensorrt.openvino_lowering import lower_all_but, spare_expectations
 from yolotrt_lab.emulation.tensorrt.plan_format import NodeRecord, PlanHead, TensorRecord
 from yolotrt_lab.emulation.tensorrt.profile import Shape
 from yolotrt_lab.emulation.tensorrt.target import CompileOrder
@@ -59,6 +59,8 @@ class OpenvinoTarget:
             if low != "f32" and not quantized:
                 asked = "f16" if order.strongly_typed else "f32"
                 lower_all_but(model, order.fp32_layers, element_type=low, instead_of=asked)
+        elif order.strongly_typed and hint != "f32":
+            spare_expectations(model)
         return compile_model(model, names=order.names, ranges=order.ranges, io_types=order.io_types, hint=hint)
 
     def load(self, head: PlanHead, blob: bytes) -> OpenvinoNetwork:

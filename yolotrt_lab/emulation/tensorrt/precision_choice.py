@@ -58,9 +58,11 @@ def _strongly_typed(network: Any, config: Any) -> PrecisionChoice:
         text = f"Precision flags are not allowed for a strongly typed network, but these are set: {', '.join(flags)}."
         return PrecisionChoice("f32", complaint=text)
     found: set[str] = set()
+    expectations = _expectations(network)
     for node in network._model.graph.node:
         tensor = network._tensors.get(node.output[0]) if node.output else None
-        if node.op_type in _COMPUTE_OPS and tensor is not None and tensor._dtype in _HINTS:
+        counts = node.op_type in _COMPUTE_OPS and not (node.output and node.output[0] in expectations)
+        if counts and tensor is not None and tensor._dtype in _HINTS:
             found.add(tensor._dtype)
     found = found or network._precisions() & {"HALF", "BF16"}
     if not found:
@@ -69,6 +71,23 @@ def _strongly_typed(network: Any, config: Any) -> PrecisionChoice:
         return PrecisionChoice(_HINTS[next(iter(found))])
     lower = next(name for name in ("HALF", "BF16") if name in found)
     return PrecisionChoice(_HINTS[lower], mixed=True)
+
+
+def _expectations(network: Any) -> set[str]:
+    """Return the outputs of DFL's convolutions in a network with Q/DQ nodes; see `spare_expectations`.
+
+    OpenVINO loses its INT8 kernels where 16-bit types are written into a quantized graph, so its hint for the whole
+    network has to do, and does: behind the last convolution it leaves everything in FP32, DFL's sums included.
+    """
+    graph = network._model.graph
+    if not any(node.op_type in _QUANTIZERS for node in graph.node):
+        return set()
+    one_channel = {
+        tensor.name
+        for tensor in graph.initializer
+        if len(tensor.dims) == 4 and [*tensor.dims[::2], tensor.dims[3]] == [1, 1, 1]
+    }
+    return {node.output[0] for node in graph.node if node.op_type == "Conv" and node.input[1] in one_channel}
 
 
 def _weakly_typed(network: Any, config: Any) -> PrecisionChoice:
