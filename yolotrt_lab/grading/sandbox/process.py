@@ -26,6 +26,7 @@ __all__ = ["SandboxedProcess", "Usage", "confinement"]
 
 _CONFINE = str(Path(__file__).with_name("confine.py"))
 _POLL_S = 0.02
+_TOLD_S = 2.0
 _FLOOD_S = 0.001
 
 
@@ -115,6 +116,8 @@ class SandboxedProcess:
             self._container.kill()
             self._watchdog.stop()
             self._output.finish()
+            with contextlib.suppress(TimeoutError):
+                self.wait(_TOLD_S)  # a zygote's program is waited for by another process, which tells a moment later
 
     def close(self) -> None:
         """Kill, then copy what is in the writable folders to the host's. Safe to call again."""
