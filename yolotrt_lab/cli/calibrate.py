@@ -70,6 +70,7 @@ def calibrate(
 
     `yolotrt calibrate model.onnx --images photos --data datasets/bccd/data.yaml --reference test`
     """
+    from yolotrt_lab.export.metadata import fixed_input_hw
     from yolotrt_lab.precision.calibration import tables_from_observation
     from yolotrt_lab.precision.calibration_images import ImageBatches
     from yolotrt_lab.precision.observation import observe_activations
@@ -79,7 +80,7 @@ def calibrate(
     reports = report or []
     _check_reports(reports)
     version_number(tensorrt)  # so that a wrong one is noticed before any work
-    input_hw = _input_hw(model)
+    input_hw = fixed_input_hw(model)
     chosen = _choose(data, images, split=split, reference=reference, count=count, seed=seed)
     profiles = _profiles(chosen, input_hw=input_hw)  # first, so that a broken label is noticed before any long work
     with progress_bar(f"Calibrating ({', '.join(methods)})") as on_progress:
@@ -124,21 +125,6 @@ def _check_reports(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix.lower() not in (".png", ".json"):
             raise InputError("A report is a picture or JSON.", expected="a name ending in .png or .json", got=path)
-
-
-def _input_hw(model: Path) -> tuple[int, int]:
-    from yolotrt_lab.errors import InputError
-    from yolotrt_lab.export.metadata import onnx_metadata
-
-    input_hw = onnx_metadata(model).input_hw
-    if input_hw is None:
-        raise InputError(
-            f"{model} does not fix its input size.",
-            expected="static height and width",
-            got="dynamic",
-            fix="Export with `yolotrt export`.",
-        )
-    return input_hw
 
 
 def _choose(

@@ -154,18 +154,10 @@ def _image_batches(
 ) -> ImageBatches:
     from yolotrt_lab.data.datasets import load_dataset
     from yolotrt_lab.data.images import list_images
-    from yolotrt_lab.errors import InputError
-    from yolotrt_lab.export.metadata import onnx_metadata
+    from yolotrt_lab.export.metadata import fixed_input_hw
     from yolotrt_lab.precision.calibration_images import ImageBatches, pick_images
 
-    input_hw = onnx_metadata(model).input_hw
-    if input_hw is None:
-        raise InputError(
-            f"{model} does not fix its input size.",
-            expected="static height and width",
-            got="dynamic",
-            fix="Export with `yolotrt export`.",
-        )
+    input_hw = fixed_input_hw(model)
     available = list_images(images) if images is not None else load_dataset(str(data)).images(split)
     return ImageBatches(pick_images(available, count=count, seed=seed), input_hw=input_hw)
 

@@ -134,33 +134,19 @@ def _divided(
 
 
 def _ranges(model: Path, images: tuple[Path, ...], *, cache: Path | None, method: str) -> CalibrationTable:
+    from yolotrt_lab.export.metadata import fixed_input_hw
     from yolotrt_lab.precision.calibration import calibrate
     from yolotrt_lab.precision.calibration_images import ImageBatches
     from yolotrt_lab.precision.table import read_calibration_cache
 
     if cache is not None:
         return read_calibration_cache(cache)
-    batches = ImageBatches(images, input_hw=_input_hw(model))
+    batches = ImageBatches(images, input_hw=fixed_input_hw(model))
     with progress_bar(f"Calibrating ({method})") as on_progress:
         ranges = calibrate(model, batches, method=method, on_progress=on_progress)
     for warning in ranges.warnings:
         note(f"Warning: {warning}")
     return ranges
-
-
-def _input_hw(model: Path) -> tuple[int, int]:
-    from yolotrt_lab.errors import InputError
-    from yolotrt_lab.export.metadata import onnx_metadata
-
-    input_hw = onnx_metadata(model).input_hw
-    if input_hw is None:
-        raise InputError(
-            f"{model} does not fix its input size.",
-            expected="static height and width",
-            got="dynamic",
-            fix="Export with `yolotrt export`.",
-        )
-    return input_hw
 
 
 def _judge(dataset: Dataset) -> Judge:
@@ -179,10 +165,11 @@ def _judge(dataset: Dataset) -> Judge:
 def _rank(
     model: Path, ranges: CalibrationTable, paths: tuple[Path, ...], judge: Judge | None, *, greedy: int
 ) -> tuple[SensitivityReport, tuple[GreedyStep, ...]]:
+    from yolotrt_lab.export.metadata import fixed_input_hw
     from yolotrt_lab.precision.calibration_images import ImageBatches
     from yolotrt_lab.precision.sensitivity import greedy_order, rank_layers
 
-    images = list(ImageBatches(paths, input_hw=_input_hw(model)))
+    images = list(ImageBatches(paths, input_hw=fixed_input_hw(model)))
     with progress_bar("Quantizing layer by layer") as on_progress:
         ranked = rank_layers(model, table=ranges, images=images, judge=judge, on_progress=on_progress)
     if not greedy:

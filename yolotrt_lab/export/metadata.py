@@ -13,7 +13,7 @@ from yolotrt_lab.export.graph import tensor_specs
 from yolotrt_lab.export.properties import class_names_from_metadata, input_hw_from_metadata, parsed_literal
 from yolotrt_lab.files import require_file
 
-__all__ = ["ModelMetadata", "metadata_from_model", "onnx_metadata", "parse_model"]
+__all__ = ["ModelMetadata", "fixed_input_hw", "metadata_from_model", "onnx_metadata", "parse_model"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,20 @@ def _input_hw_from_signature(model: onnx.ModelProto) -> tuple[int, int] | None:
         return None
     height, width = specs[0].shape[2:]
     return None if height is None or width is None else (height, width)
+
+
+def fixed_input_hw(path: Path) -> tuple[int, int]:
+    """Return the height and width in pixels that a model was exported for.
+
+    Raises:
+        InputError: The model is unreadable, or takes any size and names none.
+    """
+    input_hw = onnx_metadata(path).input_hw
+    if input_hw is None:
+        raise InputError(
+            f"{path} does not fix its input size.",
+            expected="static height and width",
+            got="dynamic",
+            fix="Export with `yolotrt export`.",
+        )
+    return input_hw
