@@ -67,7 +67,7 @@ def layer_damage(report: SensitivityReport, *, kept: Collection[str] = ()) -> Fi
         handle = Patch(facecolor="white", edgecolor=INK, hatch="////", label="kept in high precision")
         axes.legend(handles=[handle], fontsize=10, frameon=False, labelcolor=INK, loc="upper right")
     figure.supxlabel(
-        f"Squared output error with one layer quantized at a time, {report.image_count} images; "
+        f"Squared output error with one layer quantized at a time, images: {report.image_count}; "
         f"all together: error {report.error.total:.3f}.",
         fontsize=10,
         color=GREY,
